@@ -1,0 +1,19 @@
+package import FoundationEssentials
+
+/// JSON of our own values as one line of text.
+package enum JSONText {
+    /// - Parameter value: one of ours, which always has a JSON form: no number in them is infinite.
+    package static func of(_ value: some Encodable) -> String {
+        String(decoding: bytes(of: value), as: UTF8.self)
+    }
+
+    package static func bytes(of value: some Encodable) -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        do {
+            return try encoder.encode(value)
+        } catch {
+            preconditionFailure("a value of ours has no JSON: \(error)")
+        }
+    }
+}

@@ -1,0 +1,199 @@
+import Domain
+import FoundationEssentials
+
+/// One batch of postings as one transaction: rows locked in the one order, everything read after the locks, decided by
+/// ``PostingBatch``, written in bulk.
+enum PostingTransaction {
+    enum Locking {
+        /// Leaves accounts that somebody else holds.
+        case skippingBusy
+        /// Waits for them, so many milliseconds at most.
+        case waiting(milliseconds: Int)
+    }
+
+    static func run(
+        _ postings: [Posting], locking: Locking, on connection: isolated PostgresConnection
+    ) throws -> PostingBatch {
+        try connection.transaction { connection in
+            let accounts = try lockAccounts(of: postings, locking, on: connection)
+            var ground = PostingBatch.Ground(
+                generation: accounts.generation, now: Timestamp(microseconds: 0), accounts: accounts.seqs,
+                dialogs: [:], known: [:], messageIDs: [])
+            guard !ground.accounts.isEmpty else { return PostingBatch(postings, on: ground) }
+            ground.dialogs = try lockDialogs(of: postings, in: ground.accounts, on: connection)
+            if !ground.dialogs.isEmpty { try read(&ground, for: postings, on: connection) }
+            let batch = PostingBatch(postings, on: ground)
+            if !batch.messages.isEmpty { try write(batch, on: connection) }
+            return batch
+        }
+    }
+
+    private static func lockAccounts(
+        of postings: [Posting], _ locking: Locking, on connection: isolated PostgresConnection
+    ) throws -> (generation: Int64, seqs: [Account.ID: Int64]) {
+        let ids = Array(Set(postings.map(\.accountID.rawValue)))
+        let rows: Rows
+        switch locking {
+        case .skippingBusy:
+            rows = try connection.run(.lockFreeAccounts, ids)
+        case .waiting(let milliseconds):
+            rows = try connection.pipeline([
+                Command(.lockTimeout, "\(max(milliseconds, 1))ms"), Command(.lockAccounts, ids),
+            ])[1]
+        }
+        var seqs: [Account.ID: Int64] = [:]
+        for row in rows { seqs[try row.get(0)] = try row.get(1) }
+        return (try rows.first?.get(2) ?? 0, seqs)
+    }
+
+    private static func lockDialogs(
+        of postings: [Posting], in accounts: [Account.ID: Int64], on connection: isolated PostgresConnection
+    ) throws -> [Dialog.ID: PostingBatch.DialogRow] {
+        // Dialogs of accounts that are not held here stay untouched, whatever a posting claims.
+        let ids = Set(postings.filter { accounts[$0.accountID] != nil }.map(\.dialogID.rawValue))
+        let rows = try connection.run(.lockDialogs, Array(ids), accounts.keys.map(\.rawValue))
+        var dialogs: [Dialog.ID: PostingBatch.DialogRow] = [:]
+        dialogs.reserveCapacity(rows.count)
+        for row in rows {
+            let dialog = Dialog(
+                id: try row.get(0), accountID: try row.get(1), assistantID: try row.get(2), channel: try row.get(3),
+                status: try row.get(5), handoff: Handoff(status: try row.get(8), epoch: try row.get(9)),
+                lastMessage: nil, lastSeq: try row.get(6), createdAt: try row.get(10), updatedAt: try row.get(11),
+                closedAt: try row.get(12))
+            dialogs[dialog.id] = PostingBatch.DialogRow(
+                dialog: dialog, guest: Guest(assistantID: dialog.assistantID, hash: try row.get(4)),
+                hasMessages: try row.get(7))
+        }
+        return dialogs
+    }
+
+    private static func read(
+        _ ground: inout PostingBatch.Ground, for postings: [Posting], on connection: isolated PostgresConnection
+    ) throws {
+        let keys = postings.map(\.uniqueKey)
+        let results = try connection.pipeline([
+            Command(
+                .knownMessages, keys.map(\.dialogID.rawValue), keys.map(\.clientMessageID), keys.map(\.principal)),
+            Command(.newMessageIDs, postings.count),
+        ])
+        for row in results[0] {
+            let message = try Message(row: row)
+            let key = MessageKey(
+                dialogID: message.dialogID, principal: try row.get(Message.columnCount),
+                clientMessageID: message.clientMessageID)
+            ground.known[key] = PostingBatch.Known(message: message)
+        }
+        ground.messageIDs = try results[1].map { try $0.get(0) }
+        if let row = results[1].first { ground.now = try row.get(1) }
+    }
+
+    private static func write(_ batch: PostingBatch, on connection: isolated PostgresConnection) throws {
+        let messages = batch.messages
+        let events = batch.events
+        let dialogs = Array(batch.dialogs.values)
+        let moment = messages[0].message.timestamp.microseconds
+        _ = try connection.pipeline([
+            Command(
+                .insertMessages,
+                messages.map(\.message.id.rawValue), messages.map(\.accountID.rawValue),
+                messages.map(\.message.dialogID.rawValue), messages.map(\.message.seq),
+                messages.map(\.message.sender.rawValue), messages.map(\.message.text),
+                messages.map(\.message.kind), messages.map(\.message.systemType), messages.map(\.principal),
+                messages.map(\.message.clientMessageID), messages.map(\.message.author?.id.rawValue), moment),
+            Command(
+                .insertEvents,
+                events.map(\.accountID.rawValue), events.map(\.seq), events.map(\.dialog?.dialogID.rawValue),
+                events.map(\.dialog?.seq), events.map(\.type), events.map(\.payload), moment),
+            Command(.updateAccounts, batch.accounts.keys.map(\.rawValue), Array(batch.accounts.values)),
+            Command(
+                .updateDialogs,
+                dialogs.map(\.dialog.id.rawValue), dialogs.map(\.dialog.lastSeq),
+                dialogs.map { $0.dialog.lastMessage?.id.rawValue }, moment),
+        ])
+    }
+}
+
+extension Statement {
+    fileprivate static let lockTimeout = Statement("posting.lock_timeout", "SELECT set_config('lock_timeout', $1, true)")
+
+    fileprivate static let lockFreeAccounts = Statement(
+        "posting.lock_free_accounts",
+        """
+        SELECT a.id, a.last_seq, g.generation FROM accounts a, log_generation g
+        WHERE a.id = ANY ($1::bigint[])
+        ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
+        """)
+
+    fileprivate static let lockAccounts = Statement(
+        "posting.lock_accounts",
+        """
+        SELECT a.id, a.last_seq, g.generation FROM accounts a, log_generation g
+        WHERE a.id = ANY ($1::bigint[])
+        ORDER BY a.id FOR NO KEY UPDATE OF a
+        """)
+
+    fileprivate static let lockDialogs = Statement(
+        "posting.lock_dialogs",
+        """
+        SELECT id, account_id, assistant_id, channel, guest_hash, status, last_seq, last_message_id IS NOT NULL,
+               handoff_status, handoff_epoch, (extract(epoch FROM created_at) * 1000000)::bigint,
+               (extract(epoch FROM updated_at) * 1000000)::bigint, (extract(epoch FROM closed_at) * 1000000)::bigint
+        FROM dialogs
+        WHERE id = ANY ($1::bigint[]) AND account_id = ANY ($2::bigint[])
+        ORDER BY id FOR NO KEY UPDATE
+        """)
+
+    /// A statement of its own after the locks: under READ COMMITTED it sees what was committed before they were had.
+    fileprivate static let knownMessages = Statement(
+        "posting.known_messages",
+        """
+        SELECT \(Message.columns), m.principal
+        FROM unnest($1::bigint[], $2::uuid[], $3::text[]) AS k (dialog_id, client_message_id, principal)
+        JOIN messages m USING (dialog_id, client_message_id, principal)
+        LEFT JOIN operators o ON o.id = m.author_id
+        """)
+
+    fileprivate static let newMessageIDs = Statement(
+        "posting.new_message_ids",
+        """
+        SELECT nextval('messages_id_seq'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+        FROM generate_series(1, $1)
+        """)
+
+    fileprivate static let insertMessages = Statement(
+        "posting.insert_messages",
+        """
+        INSERT INTO messages (id, account_id, dialog_id, seq, sender, text, message_kind, system_type, principal,
+                              client_message_id, author_id, created_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT r.*, timestamptz 'epoch' + $12::bigint * interval '1 microsecond'
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+                    $8::text[], $9::text[], $10::uuid[], $11::bigint[]) AS r
+        """)
+
+    fileprivate static let insertEvents = Statement(
+        "posting.insert_events",
+        """
+        INSERT INTO events (account_id, seq, dialog_id, dialog_seq, type, payload, created_at)
+        SELECT r.*, timestamptz 'epoch' + $7::bigint * interval '1 microsecond'
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::json[]) AS r
+        """)
+
+    fileprivate static let updateAccounts = Statement(
+        "posting.update_accounts",
+        """
+        UPDATE accounts a SET last_seq = r.seq
+        FROM unnest($1::bigint[], $2::bigint[]) AS r (id, seq)
+        WHERE a.id = r.id
+        """)
+
+    fileprivate static let updateDialogs = Statement(
+        "posting.update_dialogs",
+        """
+        UPDATE dialogs d
+        SET last_seq = r.seq, last_message_id = r.message_id,
+            updated_at = timestamptz 'epoch' + $4::bigint * interval '1 microsecond'
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (id, seq, message_id)
+        WHERE d.id = r.id
+        """)
+}

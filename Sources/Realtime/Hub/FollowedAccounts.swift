@@ -1,0 +1,92 @@
+import Domain
+import NIOCore
+import Synchronization
+
+/// One account that somebody on this node follows: its tail and where its followers sit, under one lock.
+final class FollowedAccount: Sendable {
+    struct Followers: Sendable {
+        /// Live and joining seats, by event loop.
+        var seats: [Int]
+        /// Long polls that wait for the next event.
+        var polls: [Int: AsyncStream<Void>.Continuation] = [:]
+
+        var isEmpty: Bool { polls.isEmpty && seats.allSatisfy { $0 == 0 } }
+    }
+
+    struct State: Sendable {
+        var tail: AccountTail
+        var followers: [StreamKey: Followers] = [:]
+        /// Openings under way; they keep the account here though nobody sits yet.
+        var openings = 0
+        /// How many audits in a row found nobody here.
+        var idleAudits = 0
+        var nextPoll = 0
+
+        var isUnused: Bool { openings == 0 && followers.isEmpty }
+    }
+
+    let id: Account.ID
+    let state: Mutex<State>
+
+    init(id: Account.ID) {
+        self.id = id
+        state = Mutex(State(tail: AccountTail(accountID: id)))
+    }
+}
+
+/// The accounts that somebody on this node follows.
+final class FollowedAccounts: Sendable {
+    /// A followed account is kept this many audits after the last follower left, so that a reconnect finds its ring.
+    private static let audits = 40
+
+    private let accounts = Mutex<[Account.ID: FollowedAccount]>([:])
+
+    func find(_ id: Account.ID) -> FollowedAccount? {
+        accounts.withLock { $0[id] }
+    }
+
+    /// Counts an opening: until ``exit(_:)`` the account stays.
+    func enter(_ id: Account.ID) -> FollowedAccount {
+        accounts.withLock { accounts in
+            let account = accounts[id] ?? FollowedAccount(id: id)
+            accounts[id] = account
+            account.state.withLock { $0.openings += 1 }
+            return account
+        }
+    }
+
+    func exit(_ account: FollowedAccount) {
+        account.state.withLock { $0.openings -= 1 }
+    }
+
+    /// A seat on a loop is gone.
+    func left(_ stream: StreamKey, loop: Int) {
+        find(stream.accountID)?.state.withLock { state in
+            guard state.followers[stream] != nil else { return }
+            state.followers[stream]?.seats[loop] -= 1
+            state.dropIfEmpty(stream)
+        }
+    }
+
+    /// All that are followed; those that nobody has used for a while are dropped first.
+    func audited() -> [FollowedAccount] {
+        accounts.withLock { accounts in
+            for (id, account) in accounts {
+                let isStale = account.state.withLock { state in
+                    state.idleAudits = state.isUnused ? state.idleAudits + 1 : 0
+                    return state.idleAudits > Self.audits
+                }
+                if isStale { accounts[id] = nil }
+            }
+            return Array(accounts.values)
+        }
+    }
+}
+
+extension FollowedAccount.State {
+    mutating func dropIfEmpty(_ stream: StreamKey) {
+        guard followers[stream]?.isEmpty ?? false else { return }
+        followers[stream] = nil
+        if case .dialog(let id, _) = stream { tail.unfollow(id) }
+    }
+}

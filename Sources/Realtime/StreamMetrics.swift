@@ -1,0 +1,39 @@
+package import Domain
+package import CoreMetrics
+
+/// What the streams tell of themselves. Labels are documented in docs/metrics.md.
+package enum StreamMetrics {
+    /// Where the events came from that a stream was caught up with.
+    package enum ResumeSource: String, CaseIterable, Sendable {
+        /// Opened without a cursor, or with that of the newest event.
+        case head
+        case ring
+        case postgres
+        /// Impossible: answered by `reset`.
+        case reset
+    }
+
+    /// Why a stream ended: the reasons of `bye`, and `gone` for clients that left.
+    package static func closed(_ reason: String) {
+        Counter(label: "replyx_stream_closes_total", dimensions: [("reason", reason)]).increment()
+    }
+
+    package static func resumed(from source: ResumeSource) {
+        Counter(label: "replyx_stream_resumes_total", dimensions: [("source", source.rawValue)]).increment()
+    }
+
+    package static func connections(_ stream: StreamKey) -> Meter {
+        let kind =
+            switch stream {
+            case .account: "account"
+            case .dialog: "dialog"
+            }
+        return Meter(label: "replyx_stream_connections", dimensions: [("kind", kind)])
+    }
+
+    /// Events that reached this node only because the auditor looked.
+    package static let gapsRepaired = Counter(label: "replyx_gaps_repaired_total")
+    /// Frames that a loop's table refused for not being the next of their stream. Stays 0, or the hub has a defect.
+    package static let outOfOrder = Counter(label: "replyx_out_of_order_total")
+    package static let delivered = Counter(label: "replyx_events_delivered_total")
+}
