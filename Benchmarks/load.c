@@ -15,8 +15,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-// 60 bytes, as the messages of a chat are.
-static const char message[] = "How long does the delivery take, and may I pay at the door? ";
+// 60 bytes; `single_message.pgbench` sends as many.
+static const char message[] = "How long does delivery take, and may I pay at the door then?";
 char run_prefix[25];
 
 void die(const char *format, ...) {

@@ -169,7 +169,7 @@ def test_a_visitor_cannot_choose_a_sender(server, shop):
 
 def test_cookies_and_foreign_schemes_prove_nothing(server, shop):
     for headers in ({"Cookie": f"replyx={shop.operator.token}"}, {"Authorization": f"Basic {shop.operator.token}"},
-                    {"Authorization": shop.operator.token}, {"Authorization": "Bearer "}, {"Authorization": "Bearer"}):
+                    {"Authorization": shop.operator.token}, {"Authorization": "Bearer"}, {"Authorization": "Bearer\t."}):
         assert server.http.get("/api/me", headers=headers).status_code == 401, headers
 
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.clients import LaunchDarkly, Node
-from harness.streams import Follower, assert_contiguous, cursor_at, position, texts
+from harness.clients import LaunchDarkly
+from harness.streams import Follower, assert_contiguous, assert_unbroken, cursor_at, position, texts
 from harness.waiting import eventually
 
 MISSED = [f"missed {number}" for number in range(200)]
@@ -78,14 +78,11 @@ def test_the_account_stream_resumes_too(server):
 def test_what_was_missed_survives_kill_9_and_a_restart(make_server):
     server = make_server()
     shop = server.shop()
-    visitor, clients = shop.visitor(), []
+    visitor = shop.visitor()
     with visitor.follow() as stream, \
             LaunchDarkly(f"{server.url}{visitor.path}/events", visitor.query) as by_itself:
         cursor = stream.opening().id
         by_itself.wait_for_opening()
-        if Node.is_here():
-            clients.append(Node(f"{server.url}{visitor.path}/events", {"stream_token": visitor.opened["stream_token"]}))
-            clients[0].wait_for_opening()
         visitor.say_many(MISSED[:50])
         stream.wait_for_texts(MISSED[:50])
         stream.close()
@@ -96,11 +93,9 @@ def test_what_was_missed_survives_kill_9_and_a_restart(make_server):
             after.opening()
             assert_contiguous(stream.events + after.events, after=cursor)
             assert sorted(texts(stream.events + after.events)) == sorted(MISSED)
-        # Those who reconnect by themselves had no help, and none may have heard anything twice.
-        for client in (by_itself, *clients):
-            assert_contiguous(client.wait_for_texts(MISSED, within=45), after=cursor)
-            assert not client.named("reset")
-            client.close()
+        # Who reconnects by itself had no help, and may not have heard anything twice.
+        assert_contiguous(by_itself.wait_for_texts(MISSED, within=30), after=cursor)
+        assert not by_itself.named("reset")
     server.database.assert_gapless(shop.account_id)
 
 
@@ -150,13 +145,14 @@ def test_readers_that_subscribe_at_random_moments_see_no_hole_and_no_double_at_t
             opening = stream.opening(within=40)
             reached = position(opening.id)[1]
             events = stream.wait_for_number(reached + chance.randrange(1, 40), within=40)
-            assert_contiguous(events, after=cursor or opening.id)
-            assert not stream.named("reset")
+            if cursor:
+                assert_contiguous(events, after=cursor)
+            assert_unbroken(stream)
 
     def read_account(_: str) -> None:
         with shop.operator.follow() as stream:
-            opening = stream.opening(within=40)
-            assert_contiguous(stream.wait_for_number(opening.number + 20, within=40), after=opening.id)
+            stream.wait_for_number(stream.opening(within=40).number + 20, within=40)
+            assert_unbroken(stream)
 
     with ThreadPoolExecutor(8) as writers, ThreadPoolExecutor(4) as readers:
         writing = [writers.submit(write) for _ in range(8)]

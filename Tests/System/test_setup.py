@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_the_log_and_the_database_keep_no_secret(make_server):
     server.http.get("/api/me", headers={"Authorization": "Bearer a-forged-credential-0123456789"})
     visitor.post({"text": "another private remark\0"})
     log = server.log()
-    for name, hidden in {"password": shop.operator.password, "access token": shop.operator.token, "site token": shop.site_token,
+    for name, hidden in {"database's password": urlsplit(server.database.url).password or SECRET, "password": shop.operator.password, "access token": shop.operator.token, "site token": shop.site_token,
                          "guest id": visitor.guest_id, "stream token": visitor.opened["stream_token"], "signing secret": SECRET,
                          "text": "private remark", "forged": "a-forged-credential"}.items():
         assert hidden not in log, f"{name} in the log"

@@ -4,10 +4,13 @@ import re
 import threading
 import time
 import uuid
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
+from harness.clients import Node
+from harness.raw import RawConnection
 from harness.streams import assert_contiguous, texts
 from harness.waiting import eventually
 
@@ -83,12 +86,15 @@ def test_readers_that_never_read_and_pending_polls_do_not_hold_it_up(make_server
     with httpx.Client(trust_env=False, timeout=40) as client:
         polling = threading.Thread(target=lambda: poll(client, server, visitor), daemon=True)
         polling.start()
-        stream = visitor.follow()
+        stream, lazy = visitor.follow(), RawConnection(server.port, receive_buffer=4096)
+        lazy.get(f"{visitor.path}/events?{urlencode(visitor.query)}")
         stream.opening()
+        visitor.say_many([f"{number} " + "ж" * 9_000 for number in range(10)])
         server.ask_to_stop()
         assert server.process.wait(timeout=GONE_WITHIN) == 0
         polling.join(timeout=10)
         assert not polling.is_alive()
+        stream.close(), lazy.close()
 
 
 def poll(client: httpx.Client, server, visitor) -> None:
@@ -99,6 +105,7 @@ def poll(client: httpx.Client, server, visitor) -> None:
         pass
 
 
+@pytest.mark.skipif(not Node.is_here(), reason="needs node with --experimental-eventsource")
 def test_nothing_is_lost_over_a_deploy(make_server):
     """Posts in flight while it stops are either answered and stored, or not answered; readers resume over it."""
     server = make_server()
@@ -117,8 +124,10 @@ def test_nothing_is_lost_over_a_deploy(make_server):
             refused.set()
             return
 
-    with visitor.follow() as stream:
+    token = {"stream_token": visitor.opened["stream_token"]}
+    with visitor.follow() as stream, Node(f"{server.url}{visitor.path}/events", token) as browser:
         start = stream.opening()
+        browser.wait_for_opening()
         writers = [threading.Thread(target=write, args=(name,), daemon=True) for name in range(4)]
         [writer.start() for writer in writers]
         eventually(lambda: len(answered) > 50, "traffic")
@@ -127,11 +136,14 @@ def test_nothing_is_lost_over_a_deploy(make_server):
         assert refused.wait(timeout=20)
         [writer.join(timeout=30) for writer in writers]
         assert_told_to_drain(stream)
-    server.start()
-    visitor.say("after the deploy")
-    with visitor.follow(last_event_id=stream.last_id) as again:
-        again.wait_for_texts(["after the deploy"])
-        whole = stream.events + again.events
+        server.start()
+        visitor.say("after the deploy")
+        with visitor.follow(last_event_id=stream.last_id) as again:
+            again.wait_for_texts(["after the deploy"])
+            whole = stream.events + again.events
+        # It had no help: `bye`, the end, its own reconnect with its own last id.
+        assert [frame.id for frame in browser.wait_for_texts(["after the deploy"], within=60)] == [frame.id for frame in whole]
+        assert not browser.gave_up() and not browser.named("reset")
     assert_contiguous(whole, after=start.id)
     stored = {row[0] for row in server.database.rows(f"SELECT text FROM messages WHERE dialog_id = {visitor.dialog_id}")}
     assert set(answered) <= stored

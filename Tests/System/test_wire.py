@@ -168,26 +168,26 @@ def test_heads_and_bodies_of_stream_requests_may_be_odd(server, shop):
 
 def test_streams_that_are_gone_are_counted_as_gone(server, shop):
     visitor = shop.visitor()
-    before = server.open_streams()
+    eventually(lambda: server.open_streams() == 0, "the other tests' streams to be let go")
     streams = [visitor.follow() for _ in range(10)]
     [stream.opening() for stream in streams]
-    assert server.open_streams() >= before + 10
+    assert server.open_streams() == 10
     [stream.close() for stream in streams]
-    eventually(lambda: server.open_streams() <= before, "the streams to be let go")
+    eventually(lambda: server.open_streams() == 0, "the streams to be let go")
 
 
 def test_a_reader_that_never_reads_is_closed_and_the_others_hear_everything(server, shop):
     visitor = shop.visitor()
-    before = server.open_streams()
+    eventually(lambda: server.open_streams() == 0, "the other tests' streams to be let go")
     long = [f"{number} " + "ж" * 9_000 for number in range(150)]
     with RawConnection(server.port, receive_buffer=4096) as lazy, visitor.follow() as eager:
         start = eager.opening()
         lazy.get(target(visitor))
-        eventually(lambda: server.open_streams() == before + 2, "both to be connected")
+        eventually(lambda: server.open_streams() == 2, "both to be connected")
         visitor.say_many(long)
         eager.wait_for_texts(long, within=30)
         assert_contiguous(eager.events, after=start.id)
-        eventually(lambda: server.open_streams() == before + 1, "the lazy one to be closed", within=30)
+        eventually(lambda: server.open_streams() == 1, "the lazy one to be closed", within=30)
         assert lazy.is_closed()
         assert not eager.ended
     slow = {name: value for name, value in server.metrics().items() if '"slow"' in name and "clos" in name}

@@ -11,7 +11,8 @@ struct MigrationFile: Sendable {
     static func all(in directory: String) throws -> [MigrationFile] {
         let names: [String]
         do {
-            names = try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".sql") }.sorted()
+            names = try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".sql") }
+                .sorted()
         } catch {
             throw MigrationError("The migrations' directory cannot be read: \(directory)")
         }

@@ -54,12 +54,9 @@ struct ConnectionHandle: ~Copyable {
         throw PostgresError(.connectFailed, message: complaint)
     }
 
-    /// Whether the server has not closed the connection while it was idle.
-    func isAlive() -> Bool {
-        guard isOpen else { return false }
-        guard wait(for: POLLIN, until: .now) != 0 else { return true }
-        return PQconsumeInput(raw) == 1 && isOpen
-    }
+    /// Whether the server has kept the idle connection. It has nothing to say on one, except that it ends it; for the
+    /// rare other notice a connection is given up too many.
+    var isQuiet: Bool { isOpen && wait(for: POLLIN, until: .now) == 0 }
 
     // MARK: Sending: what is queued goes out while results are awaited
 
@@ -111,7 +108,8 @@ struct ConnectionHandle: ~Copyable {
             let now = ContinuousClock.now
             let deadline = deadline()
             guard now < deadline else { return .timedOut }
-            let events = wait(for: unsent == 1 ? POLLIN | POLLOUT : POLLIN, until: min(deadline, now + .milliseconds(100)))
+            let wanted = unsent == 1 ? POLLIN | POLLOUT : POLLIN
+            let events = wait(for: wanted, until: min(deadline, now + .milliseconds(100)))
             // What arrived before the end is still to be read: it may say why.
             if events & ~POLLOUT != 0, PQconsumeInput(raw) == 0, PQisBusy(raw) == 1 { return .lost(lastComplaint) }
         }

@@ -41,7 +41,7 @@ package actor PostgresConnection {
     }
 
     /// Whether no transaction is open and the server has not ended the idle session.
-    var isAliveAndIdle: Bool { handle.isAlive() && !isInTransaction }
+    var isAliveAndIdle: Bool { handle.isQuiet && !isInTransaction }
 
     package func close() {
         handle.close()
@@ -76,7 +76,7 @@ package actor PostgresConnection {
     /// - Parameter name: what errors call it.
     package func script(_ sql: String, name: String) throws(PostgresError) {
         if let begin = unsentBegin { _ = try exchange([begin], deadline: nil) }
-        try start(Statement(name, sql))
+        try start(name)
         defer { canceller.end() }
         guard handle.sendScript(sql) else { throw drop(.connectionLost, "could not send", in: name) }
         let deadline = ContinuousClock.now + configuration.statementTimeout
@@ -141,7 +141,7 @@ extension PostgresConnection {
         _ commands: [Command], deadline: ContinuousClock.Instant?, isCancellable: Bool = true
     ) throws(PostgresError) -> [Rows] {
         let last = commands[commands.count - 1].statement
-        if isCancellable { try start(last) } else { try checkOpen(last) }
+        if isCancellable { try start(last.name) } else { try checkOpen(last.name) }
         defer { canceller.end() }
         let deadline = deadline ?? .now + configuration.statementTimeout
         let steps = try send(commands)
@@ -222,16 +222,16 @@ extension PostgresConnection {
         }
     }
 
-    private func checkOpen(_ statement: Statement) throws(PostgresError) {
+    private func checkOpen(_ statement: String) throws(PostgresError) {
         guard handle.isOpen else {
-            throw PostgresError(.closed, statement: statement.name, message: "the connection is closed")
+            throw PostgresError(.closed, statement: statement, message: "the connection is closed")
         }
     }
 
-    private func start(_ statement: Statement) throws(PostgresError) {
+    private func start(_ statement: String) throws(PostgresError) {
         try checkOpen(statement)
         guard canceller.begin() else {
-            throw PostgresError(.cancelled, statement: statement.name, message: "the task was cancelled")
+            throw PostgresError(.cancelled, statement: statement, message: "the task was cancelled")
         }
     }
 

@@ -79,9 +79,10 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     }
 
     /// Whether the connection has to prepare the statement again: it was deallocated, or a migration changed
-    /// what it returns.
+    /// what it returns. That shares its code with what is not supported at all, and only a translated message
+    /// tells them apart.
     var isStalePlan: Bool {
-        sqlState == "26000" || (sqlState == "0A000" && message.contains("cached plan"))
+        sqlState == "26000" || sqlState == "0A000"
     }
 
     func inCommit() -> PostgresError {

@@ -14,6 +14,7 @@ package final class PostgresPool: Service {
     }
 
     private let configuration: PostgresConfiguration
+    private let size: Int
     private let acquireTimeout: Duration
     private let onConnect: (@Sendable (isolated PostgresConnection) throws -> Void)?
     private let logger: Logger
@@ -34,6 +35,7 @@ package final class PostgresPool: Service {
     ) {
         precondition(size > 0, "A pool without connections")
         self.configuration = configuration
+        self.size = size
         self.acquireTimeout = acquireTimeout
         self.onConnect = onConnect
         self.logger = logger
@@ -46,7 +48,8 @@ package final class PostgresPool: Service {
     package func perform<Result: Sendable>(
         _ body: @escaping @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
-        while true {
+        // One dead connection for each place at most; a server that ends fresh ones as well is not worth more tries.
+        for _ in 0...size {
             let connection = try await acquire()
             switch await connection.lend(to: body) {
             case .stale:
@@ -57,6 +60,7 @@ package final class PostgresPool: Service {
                 return try result.get()
             }
         }
+        throw PostgresError(.connectionLost, message: "the server ends every connection")
     }
 
     /// Runs `body` as a transaction on a connection of its own, up to three times when it loses against another one.
@@ -68,7 +72,8 @@ package final class PostgresPool: Service {
         while true {
             do {
                 return try await perform { connection in try connection.transaction(isolation, body) }
-            } catch let error as PostgresError where attempt < 3 && (error.isSerializationFailure || error.isStalePlan) {
+            } catch let error as PostgresError where attempt < 3 && (error.isSerializationFailure || error.isStalePlan)
+            {
                 logger.debug("Transaction runs again", metadata: ["error": "\(error.kind)", "attempt": "\(attempt)"])
                 // Apart, so that the same two do not meet again.
                 try await Task.sleep(for: .milliseconds(Int.random(in: 1...(10 << attempt))))

@@ -51,8 +51,7 @@ struct ResultHandle: ~Copyable {
             return PostgresError(.connectionLost, statement: statement, message: message)
         }
         if sqlState.hasPrefix("22") {
-            return PostgresError(
-                .server(sqlState: sqlState), statement: statement, message: "a value was refused", constraint: constraint)
+            return PostgresError(.server(sqlState: sqlState), statement: statement, message: "a value was refused")
         }
         return PostgresError(
             .server(sqlState: sqlState), statement: statement, message: message, constraint: constraint)

@@ -4,7 +4,10 @@ package struct Statement: Sendable {
     package let name: String
     package let text: String
 
+    /// - Parameter name: at most 56 bytes: PostgreSQL tells prepared statements apart by 63, and the connection may
+    ///   append a number.
     package init(_ name: String, _ text: String) {
+        precondition(name.utf8.count <= 56, "The statement's name is too long: \(name)")
         self.name = name
         self.text = text
     }

@@ -27,6 +27,12 @@ package final class EventHub: EventSink {
 
     package var isDraining: Bool { draining.load(ordering: .relaxed) }
 
+    /// Milliseconds a client is told to wait after a stream that ends for this reason.
+    package func retry(after reason: SSEFrame.ByeReason) -> Int { settings.retry(after: reason) }
+
+    /// Followed streams on this node right now.
+    package var streamCount: Int { registry.seatCount }
+
     // MARK: Events
 
     package func ingest(_ events: [LogEvent]) {

@@ -59,6 +59,14 @@ final class FollowedAccounts: Sendable {
         account.state.withLock { $0.openings -= 1 }
     }
 
+    var seatCount: Int {
+        accounts.withLock { accounts in
+            accounts.values.reduce(0) { sum, account in
+                sum + account.state.withLock { $0.followers.values.reduce(0) { $0 + $1.seats.reduce(0, +) } }
+            }
+        }
+    }
+
     /// A seat on a loop is gone.
     func left(_ stream: StreamKey, loop: Int) {
         find(stream.accountID)?.state.withLock { state in

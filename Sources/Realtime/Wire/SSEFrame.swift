@@ -4,8 +4,8 @@ package import NIOCore
 /// Server-Sent Events as bytes. The format is the HTML standard's ("Server-sent events", parsing an event stream);
 /// lines end in LF only, every event's data is one line, an `id` is always a ``Cursor``.
 package enum SSEFrame {
-    /// The content type of a stream.
-    package static let contentType = "text/event-stream; charset=utf-8"
+    package static let mediaType = "text/event-stream"
+    package static let contentType = mediaType + "; charset=utf-8"
 
     package enum ResetReason: String, Sendable {
         /// Events after the cursor are no longer kept.

@@ -16,6 +16,8 @@ struct TestDatabase: Sendable {
     static func with<Result>(
         migrated: Bool = true, _ body: (TestDatabase) async throws -> Result
     ) async throws -> Result {
+        await Gate.shared.enter()
+        defer { Gate.shared.leave() }
         let name = "replyx_test_\(UUID().uuidString.lowercased().prefix(13))"
         let template = migrated ? try await Template.shared.name : "template0"
         try await maintain("CREATE DATABASE \"\(name)\" TEMPLATE \"\(template)\"")
@@ -39,10 +41,11 @@ struct TestDatabase: Sendable {
 
     /// The project's migrations: the folder beside the nearest Package.swift above this file.
     static var migrations: String {
-        var folder = URL(fileURLWithPath: #filePath)
-        repeat { folder.deleteLastPathComponent() } while folder.path != "/"
-            && !FileManager.default.fileExists(atPath: folder.appendingPathComponent("Package.swift").path)
-        return folder.appendingPathComponent("Migrations").path
+        var folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        while folder.path != "/", !FileManager.default.fileExists(atPath: folder.path + "/Package.swift") {
+            folder.deleteLastPathComponent()
+        }
+        return folder.path + "/Migrations"
     }
 
     /// Runs one statement on the maintenance database.
@@ -70,6 +73,35 @@ struct TestDatabase: Sendable {
     }
 }
 
+/// Lets a few databases exist at a time: tests run all at once otherwise, more than a server takes connections.
+private final class Gate: Sendable {
+    static let shared = Gate()
+    private let state = Mutex((free: 6, waiting: [CheckedContinuation<Void, Never>]()))
+
+    func enter() async {
+        await withCheckedContinuation { continuation in
+            let isFree = state.withLock { state in
+                guard state.free > 0 else {
+                    state.waiting.append(continuation)
+                    return false
+                }
+                state.free -= 1
+                return true
+            }
+            if isFree { continuation.resume() }
+        }
+    }
+
+    func leave() {
+        let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
+            state.free += 1
+            return nil
+        }
+        next?.resume()
+    }
+}
+
 /// The database that migrated ones are copied from, made once for each process.
 private actor Template {
     static let shared = Template()
@@ -88,7 +120,8 @@ private actor Template {
         let name = "replyx_template_\(UUID().uuidString.lowercased().prefix(13))"
         try await TestDatabase.maintain("CREATE DATABASE \"\(name)\" TEMPLATE template0")
         let configuration = PostgresConfiguration(url: try TestDatabase.url(of: name))
-        _ = try await Migrator(directory: TestDatabase.migrations, configuration: configuration, logger: .quiet).migrate()
+        let migrator = Migrator(directory: TestDatabase.migrations, configuration: configuration, logger: .quiet)
+        _ = try await migrator.migrate()
         made.withLock { $0 = name }
         atexit { Template.dropMade() }
         return name

@@ -119,7 +119,11 @@ source.addEventListener("error", () => { if (source.readyState === EventSource.C
 
 
 class Node(Reader):
-    """The native `EventSource` of Node, which behaves as a browser's: it obeys `retry` and gives up after a non-200."""
+    """The native `EventSource` of Node, which behaves as a browser's: it obeys `retry` and gives up after a non-200.
+
+    But Node 20's does not notice a connection that was cut in the middle (`kill -9`): it comes back after a clean
+    end, and from a port on which nobody listens.
+    """
 
     @staticmethod
     def is_here() -> bool:

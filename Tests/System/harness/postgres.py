@@ -54,6 +54,9 @@ class Cluster:
     def stop(self, how: str = "immediate") -> None:
         self._run("stop", how)
 
+    def remove(self) -> None:
+        self._run("remove")
+
     def restart(self) -> None:
         """As after a crash; the same port and URL. Also starts it again after `stop`."""
         self._run("restart", "immediate")

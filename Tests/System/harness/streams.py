@@ -54,6 +54,20 @@ def assert_contiguous(frames: list[Frame], after: str) -> None:
         assert frame.data["type"] and frame.data["at"]
 
 
+def assert_unbroken(stream: Follower) -> None:
+    """For a stream that began without a cursor, under load: whatever came first, from there on each number is the
+    last + 1, and heartbeats stand where the events have come to."""
+    here: tuple[int, int] | None = None
+    for frame in list(stream.frames):
+        place = position(frame.id)
+        if frame.name == "message":
+            assert here is None or place == (here[0], here[1] + 1), f"{frame.id} after {here}"
+            assert frame.data["seq"] == place[1]
+        else:
+            assert frame.name == "hb" and (here is None or place == here), f"{frame.name} {frame.id} after {here}"
+        here = place
+
+
 class Follower:
     """One connection to a stream, read by a thread of its own. It never reconnects: tests do that, on purpose."""
 

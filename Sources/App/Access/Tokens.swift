@@ -1,0 +1,105 @@
+import Crypto
+import Domain
+import FoundationEssentials
+import JWTKit
+
+/// What this server signs. Each kind of token says which it is, so that none can be used as another.
+struct Tokens: Sendable {
+    enum Failure: Error, Equatable {
+        /// Not ours, not of this kind, or spoilt.
+        case invalid
+        /// Ours, and its time is over.
+        case expired
+    }
+
+    /// Seconds.
+    static let accessLifetime = 15 * 60
+    static let streamLifetime = 60 * 60
+
+    private let keys: JWTKeyCollection
+    private let signingKey: JWKIdentifier
+
+    /// - Parameter secrets: the first signs, all verify; so keys rotate without anybody being logged out.
+    init(secrets: [String]) async {
+        precondition(!secrets.isEmpty, "a server has a secret")
+        keys = JWTKeyCollection()
+        for secret in secrets {
+            // A key's name is public; it tells nothing of the key.
+            await keys.add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256, kid: Self.name(of: secret))
+        }
+        signingKey = Self.name(of: secrets[0])
+    }
+
+    private static func name(of secret: String) -> JWKIdentifier {
+        JWKIdentifier(string: Array(SHA256.hash(data: Data("kid:\(secret)".utf8)).prefix(6)).hexadecimal)
+    }
+
+    func sign(_ claims: some Claims) async throws -> String {
+        try await keys.sign(claims, kid: signingKey)
+    }
+
+    /// - Throws: ``Failure``.
+    func verify<Token: Claims>(_ token: String, as type: Token.Type = Token.self) async throws -> Token {
+        // No token of ours is near this long; what is longer is not worth decoding.
+        guard token.utf8.count <= 4096, let claims = try? await keys.verify(token, as: type), claims.typ == Token.kind
+        else { throw Failure.invalid }
+        if let expiry = claims.exp, Double(expiry) <= Date().timeIntervalSince1970 { throw Failure.expired }
+        return claims
+    }
+
+    static func expiry(in seconds: Int) -> Int { Int(Date().timeIntervalSince1970) + seconds }
+}
+
+/// The content of one kind of token.
+protocol Claims: JWTPayload {
+    static var kind: String { get }
+    var typ: String { get }
+    /// Seconds since 1970; `nil` for tokens that are revoked, not expired.
+    var exp: Int? { get }
+}
+
+extension Claims {
+    /// The signature is checked before this is called, the kind and the time after it (``Tokens/verify(_:as:)``), where
+    /// they can be told apart.
+    func verify(using algorithm: some JWTAlgorithm) async throws {}
+}
+
+/// An operator's program for a quarter of an hour.
+struct AccessToken: Claims {
+    static let kind = "access"
+    var typ = kind
+    let sub: String
+    let account: Int64
+    let role: String
+    let iat: Int
+    let exp: Int?
+}
+
+/// Names an assistant on a customer's site. Public: it stands in the page.
+struct SiteToken: Claims {
+    static let kind = "site"
+    var typ = kind
+    let assistantID: Int64
+    let domains: [String]
+    /// The assistant's token version; a token of another one is revoked.
+    let version: Int
+    var exp: Int? { nil }
+
+    enum CodingKeys: String, CodingKey {
+        case typ
+        case assistantID = "assistant_id"
+        case domains, version
+    }
+}
+
+/// For `EventSource`, which cannot send headers: one stream, any number of connections.
+struct StreamToken: Claims {
+    static let kind = "stream"
+    var typ = kind
+    /// `operator:7`, or `assistant:3` for a visitor of that assistant.
+    let sub: String
+    let account: Int64
+    /// The dialog whose stream it opens; `nil` for the account's.
+    let dialog: Int64?
+    let exp: Int?
+}

@@ -1,0 +1,118 @@
+import Domain
+import HTTPTypes
+import Hummingbird
+import Persistence
+
+/// An answer that says no, as RFC 9457 has it, with a `code` that clients may rely on.
+struct Problem: Error {
+    struct Field: Encodable {
+        let field: String
+        let code: String
+        let detail: String
+    }
+
+    let status: HTTPResponse.Status
+    let code: String
+    /// For people. Never anything that the caller did not send or could not know.
+    let detail: String
+    var fields: [Field] = []
+    var retryAfterSeconds: Int?
+
+    init(_ status: HTTPResponse.Status, _ code: String, _ detail: String) {
+        self.status = status
+        self.code = code
+        self.detail = detail
+    }
+
+    static let unauthorized = Problem(.unauthorized, "unauthorized", "A valid credential is needed.")
+    static let notFound = Problem(.notFound, "not_found", "There is nothing here for you.")
+    static let malformedJSON = Problem(.badRequest, "malformed_json", "The body is not valid JSON.")
+    static let guestAccessOff = Problem(
+        .forbidden, "guest_access_off", "This assistant lets nobody in without a site token.")
+
+    static var unavailable: Problem {
+        var problem = Problem(.serviceUnavailable, "unavailable", "Try again in a moment.")
+        problem.retryAfterSeconds = 1
+        return problem
+    }
+
+    static func invalid(_ field: String, _ detail: String, code: String = "invalid_field") -> Problem {
+        var problem = Problem(.unprocessableContent, code, detail)
+        problem.fields = [Field(field: field, code: code, detail: detail)]
+        return problem
+    }
+}
+
+extension Problem {
+    /// What any error that reaches the outermost layer is answered with; `nil` for one that is a defect of ours.
+    init?(_ error: any Error) {
+        switch error {
+        case let problem as Problem: self = problem
+        case let refusal as Refusal: self = Problem(refusal)
+        case let error as PostgresError where error.isUnavailable: self = .unavailable
+        case is MessageWriter.Failure: self = .unavailable
+        case AccountStore.Failure.emailTaken:
+            self = Problem(.conflict, "email_taken", "An operator with this address exists already.")
+        case let error as any HTTPResponseError:
+            switch error.status {
+            case .notFound: self = .notFound
+            case .contentTooLarge: self = Problem(.contentTooLarge, "body_too_large", "The body is larger than allowed.")
+            case .methodNotAllowed: self = Problem(.methodNotAllowed, "method_not_allowed", "Not with this method.")
+            default: self = Problem(error.status, "malformed_request", "The request cannot be understood.")
+            }
+        default: return nil
+        }
+    }
+
+    private init(_ refusal: Refusal) {
+        switch refusal {
+        case .textMissing: self = .invalid("text", "A text is needed.", code: "text_missing")
+        case .textBlank: self = .invalid("text", "The text is empty.", code: "text_blank")
+        case .textTooLong(let limit):
+            self = .invalid("text", "The text has more than \(limit) characters.", code: "text_too_long")
+        case .textHasNUL: self = .invalid("text", "The text holds U+0000.", code: "text_nul")
+        case .unknownDialog: self = .notFound
+        case .dialogClosed: self = Problem(.conflict, "dialog_closed", "The dialog is closed. Open the next one.")
+        case .messageKeyReused:
+            self = Problem(
+                .conflict, "client_message_id_reused", "This client_message_id was used for another text.")
+        case .epochPassed: self = Problem(.conflict, "epoch_passed", "The dialog was taken over meanwhile.")
+        }
+    }
+
+    /// RFC 9457, section 3.
+    private struct Body: Encodable {
+        let type = "about:blank"
+        let title: String
+        let status: Int
+        let detail: String
+        let code: String
+        let requestID: String
+        let errors: [Field]?
+
+        enum CodingKeys: String, CodingKey {
+            case type, title, status, detail, code
+            case requestID = "request_id"
+            case errors
+        }
+    }
+
+    func response(requestID: String) -> Response {
+        let body = Body(
+            title: status.reasonPhrase, status: status.code, detail: detail, code: code, requestID: requestID,
+            errors: fields.isEmpty ? nil : fields)
+        var response = Response.json(body, status: status)
+        response.headers[.contentType] = "application/problem+json"
+        if let retryAfterSeconds { response.headers[.retryAfter] = String(retryAfterSeconds) }
+        if status == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
+        return response
+    }
+}
+
+extension Response {
+    static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json; charset=utf-8", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSONText.bytes(of: value))))
+    }
+}

@@ -1,0 +1,63 @@
+import CoreMetrics
+import Domain
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOPosix
+import Persistence
+import Realtime
+
+extension Node {
+    /// The composition root: the one place where the layers meet. Touches nothing outside yet.
+    /// - Parameter setupCode: lets the first account be made.
+    static func build(
+        _ settings: Settings, setupCode: String, registry: PrometheusRegistry, logger: Logger
+    ) async throws -> Node {
+        let loops = MultiThreadedEventLoopGroup.singleton
+        let hub = EventHub(loops: loops, settings: settings.streams)
+        let pool = PostgresPool(try settings.postgres("replyx"), size: settings.poolSize, logger: logger)
+        let log = PostgresEventLog(pool: pool)
+        let writer = MessageWriter(
+            configuration: try settings.postgres("replyx writer"), sink: hub, afterCommit: FaultPoints.afterCommit,
+            logger: logger)
+        let accounts = AccountStore(pool: pool)
+        let tokens = await Tokens(secrets: try settings.secrets())
+        let assistants = AssistantStore(pool: pool)
+        let routes = Routes(
+            access: Access(tokens: tokens, accounts: accounts, assistants: AssistantDirectory(store: assistants)),
+            accounts: accounts, assistants: assistants, dialogs: DialogStore(pool: pool),
+            messages: MessageStore(pool: pool), writer: writer, hub: hub, poll: StreamPoll(hub: hub, log: log),
+            tokens: tokens, passwords: Passwords(pool: .passwords()), health: Health(pool: pool),
+            setupCode: setupCode, settings: settings, logger: logger)
+
+        let responder = routes.router().buildResponder()
+        let streams = StreamResponder(
+            router: responder, hub: hub, opener: StreamOpener(hub: hub, log: log, logger: logger), logger: logger)
+        let server = Application(
+            responder: responder,
+            server: HTTPServerBuilder { responder in
+                ChatChannel(responder: responder, streams: streams, limits: .init())
+            },
+            configuration: ApplicationConfiguration(
+                address: .hostname(settings.host, port: settings.port), backlog: 4096,
+                availableConnectionsDelegate: MaximumAvailableConnections(settings.connectionLimit)),
+            eventLoopGroupProvider: .shared(loops), logger: logger)
+        let management = Application(
+            responder: routes.managementRouter(registry).buildResponder(),
+            configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: settings.managementPort)),
+            eventLoopGroupProvider: .shared(loops), logger: logger)
+        return Node(
+            settings: settings, logger: logger, routes: routes, pool: pool, writer: writer, hub: hub,
+            auditor: Auditor(hub: hub, log: log, logger: logger), server: server, management: management)
+    }
+}
+
+extension NIOThreadPool {
+    /// One password at a time, so that logins never take both cores.
+    fileprivate static func passwords() -> NIOThreadPool {
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        return pool
+    }
+}

@@ -1,0 +1,33 @@
+import Hummingbird
+import Logging
+import NIOPosix
+import Persistence
+import Realtime
+import ServiceLifecycle
+import UnixSignals
+
+/// One running server: everything it is made of, joined in `Node+build.swift`.
+struct Node {
+    let settings: Settings
+    let logger: Logger
+    let routes: Routes
+    let pool: PostgresPool
+    let writer: MessageWriter
+    let hub: EventHub
+    let auditor: Auditor
+    let server: Application<RouterResponder<ChatContext>>
+    let management: Application<RouterResponder<ChatContext>>
+
+    /// Serves until SIGTERM or SIGINT.
+    func run() async throws {
+        let group = ServiceGroup(
+            configuration: .init(
+                // Told to stop in the reverse order: first the streams end, then the servers, then what they stand on.
+                services: ([
+                    pool, writer, auditor, management, server, StreamDrain(hub: hub, logger: logger),
+                ] as [any Service]).map { .init(service: $0) },
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger))
+        try await group.run()
+    }
+}

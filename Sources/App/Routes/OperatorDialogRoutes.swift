@@ -1,0 +1,155 @@
+import Domain
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import Persistence
+
+/// Dialogs as an account's operators read and answer them.
+struct OperatorDialogRoutes {
+    let access: Access
+    let dialogs: DialogStore
+    let messages: MessageStore
+    let writer: MessageWriter
+
+    func add(to router: RouterGroup<ChatContext>) {
+        router.get("dialogs", use: list)
+        router.get("dialogs/:id", use: read)
+        router.get("dialogs/:id/messages", use: history)
+        router.post("dialogs/:id/messages", use: send)
+        router.post("stream-tokens", use: streamToken)
+    }
+
+    // MARK: Reading
+
+    private struct ListBody: Encodable {
+        let items: [Dialog]
+        let next_cursor: String?
+        let has_more: Bool
+        let cursor: String
+    }
+
+    @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request)
+        let limit = try request.number("limit", in: 1...100, default: 50)
+        guard let listing = try await dialogs.list(in: caller.accountID, try request.dialogFilter(), limit: limit) else {
+            throw Problem.notFound
+        }
+        return .json(
+            ListBody(
+                items: listing.dialogs,
+                next_cursor: listing.hasMore ? listing.dialogs.last?.lastMessage.map { "\($0.id)" } : nil,
+                has_more: listing.hasMore, cursor: "\(listing.cursor)"))
+    }
+
+    private struct ReadBody: Encodable {
+        let dialog: Dialog
+        let cursor: String
+        let dialog_cursor: String
+
+        private enum CodingKeys: CodingKey { case cursor, dialog_cursor }
+
+        func encode(to encoder: any Encoder) throws {
+            try dialog.encode(to: encoder)
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(cursor, forKey: .cursor)
+            try container.encode(dialog_cursor, forKey: .dialog_cursor)
+        }
+    }
+
+    @Sendable func read(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request)
+        guard let found = try await dialogs.find(try context.id("id"), in: caller.accountID) else {
+            throw Problem.notFound
+        }
+        return .json(
+            ReadBody(dialog: found.dialog, cursor: "\(found.accountCursor)", dialog_cursor: "\(found.dialogCursor)"))
+    }
+
+    private struct HistoryBody: Encodable {
+        let items: [Message]
+        let has_more: Bool
+        let cursor: String
+        let dialog_cursor: String
+    }
+
+    @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request)
+        let page = try await messages.page(
+            of: try context.id("id"), for: .operator(of: caller.accountID), try request.messageWindow(),
+            limit: try request.number("limit", in: 1...100, default: 50))
+        guard let page else { throw Problem.notFound }
+        return .json(
+            HistoryBody(
+                items: page.messages, has_more: page.hasMore, cursor: "\(page.accountCursor)",
+                dialog_cursor: "\(page.dialogCursor)"))
+    }
+
+    // MARK: Writing
+
+    private struct SendBody: StrictBody {
+        static let fields: Set = ["text", "client_message_id"]
+        let message: MessageBody
+
+        init(from decoder: any Decoder) throws {
+            message = try MessageBody(from: decoder)
+        }
+    }
+
+    @Sendable func send(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request)
+        let id: Dialog.ID = try context.id("id")
+        let body = try await request.strictJSON(SendBody.self).message
+        let posted = try await writer.append(
+            Posting(
+                speaker: .operator(caller.id, name: caller.displayName), accountID: caller.accountID, dialogID: id,
+                draft: try body.draft(), clientMessageID: try body.key()))
+        var response = Response.json(posted.message)
+        response.markReplay(posted)
+        return response
+    }
+
+    // MARK: Stream tokens
+
+    private struct StreamTokenRequest: StrictBody {
+        static let fields: Set = ["dialog_id"]
+        let dialog_id: Int64?
+    }
+
+    private struct StreamTokenBody: Encodable {
+        let stream_token: String
+        let expires_in: Int
+    }
+
+    @Sendable func streamToken(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request)
+        let dialog = try await request.strictJSON(StreamTokenRequest.self).dialog_id.map { Dialog.ID($0) }
+        if let dialog, try await dialogs.find(dialog, in: caller.accountID) == nil { throw Problem.notFound }
+        let made = try await access.streamToken(for: caller, dialog: dialog)
+        return .json(StreamTokenBody(stream_token: made.token, expires_in: made.expiresIn), status: .created)
+    }
+}
+
+extension Request {
+    fileprivate func dialogFilter() throws -> DialogStore.Filter {
+        var filter = DialogStore.Filter()
+        if let text = query("status") {
+            guard let status = Dialog.Status(rawValue: text) else { throw Problem.invalid("status", "open or closed.") }
+            filter.status = status
+        }
+        if let text = query("channel") {
+            guard let channel = Dialog.Channel(rawValue: text) else {
+                throw Problem.invalid("channel", "web or telegram.")
+            }
+            filter.channel = channel
+        }
+        if let text = query("assistant_id") {
+            guard let id = Int64(text) else { throw Problem.invalid("assistant_id", "An assistant's id.") }
+            filter.assistantID = Identifier(id)
+        }
+        if let text = query("cursor") {
+            guard let id = Int64(text) else { throw Problem.invalid("cursor", "The next_cursor of an earlier page.") }
+            filter.beforeMessage = Identifier(id)
+        }
+        return filter
+    }
+}

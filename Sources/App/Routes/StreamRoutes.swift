@@ -1,0 +1,124 @@
+import Domain
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import Persistence
+import Realtime
+
+/// The streams, and the same as pages of JSON. A path decides what is followed and by whom; the rest is one way.
+struct StreamRoutes {
+    let access: Access
+    let dialogs: DialogStore
+    let hub: EventHub
+    let poll: StreamPoll
+
+    func add(to router: RouterGroup<ChatContext>) {
+        for door in VisitorDoor.allCases {
+            router.get("\(door.rawValue)/dialogs/:id/events") { request, context in
+                try await follow(request, context, doors: [door], operators: false)
+            }
+        }
+        router.get("dialogs/:id/events") { request, context in
+            try await follow(request, context, doors: VisitorDoor.allCases, operators: true)
+        }
+        router.get("admin/events") { request, context in
+            try await follow(request, context, doors: [], operators: true)
+        }
+    }
+
+    @Sendable private func follow(
+        _ request: Request, _ context: ChatContext, doors: [VisitorDoor], operators: Bool
+    ) async throws -> Response {
+        let dialog: Dialog.ID? = context.parameters.get("id") == nil ? nil : try context.id("id")
+        let isJSON = context.offer == nil
+        do {
+            let caller = try await access.streamCaller(request, doors: doors, operators: operators)
+            let (stream, end) = try await self.stream(of: dialog, for: caller)
+            return isJSON ? try await page(of: stream, request) : seat(stream, until: end, request, context)
+        } catch Tokens.Failure.expired where !isJSON {
+            // Once ours: the client is told to come back with a new one, and is not sent away for good by a 401.
+            return Response.goodbye(.expired, retryMilliseconds: hub.retry(after: .expired))
+        } catch is Tokens.Failure {
+            throw Problem.unauthorized
+        }
+    }
+
+    /// What the caller may follow here.
+    /// - Throws: 404 for a dialog that is not there or not theirs.
+    private func stream(
+        of dialog: Dialog.ID?, for caller: Access.StreamCaller
+    ) async throws -> (StreamKey, until: NIODeadline) {
+        switch (caller, dialog) {
+        case (.operator(let caller, let until), nil):
+            return (.account(caller.accountID), until)
+        case (.operator(let caller, let until), let dialog?):
+            guard try await dialogs.find(dialog, in: caller.accountID) != nil else { throw Problem.notFound }
+            return (.dialog(dialog, of: caller.accountID), until)
+        case (.visitor(let caller), let dialog?):
+            guard try await dialogs.find(dialog, of: caller.guest) != nil else { throw Problem.notFound }
+            return (.dialog(dialog, of: caller.assistant.accountID), .distantFuture)
+        case (.visitor, nil):
+            throw Problem.unauthorized
+        case (.bearer(let token), let dialog):
+            // The token names its stream; another one is not there for it.
+            guard token.dialog == dialog?.rawValue else { throw Problem.notFound }
+            let account = Account.ID(token.account)
+            return (dialog.map { .dialog($0, of: account) } ?? .account(account), .expiry(token.exp))
+        }
+    }
+
+    // MARK: A stream
+
+    private func seat(
+        _ stream: StreamKey, until end: NIODeadline, _ request: Request, _ context: ChatContext
+    ) -> Response {
+        context.offer?.take(
+            StreamPlan(
+                stream: stream, requestedCursor: request.headers[.lastEventID] ?? request.query("last_event_id"),
+                expiresAt: end))
+        return Response(status: .ok, headers: .eventStream)
+    }
+
+    // MARK: Pages
+
+    private struct Page: Encodable {
+        struct Reset: Encodable {
+            let reason: String
+        }
+
+        let cursor: String
+        let has_more: Bool
+        let reset: Reset?
+    }
+
+    private func page(of stream: StreamKey, _ request: Request) async throws -> Response {
+        let page = try await poll.page(
+            of: stream, after: request.query("after"), limit: try request.number("limit", in: 1...200, default: 100),
+            wait: .seconds(try request.number("wait", in: 0...25, default: 0)))
+        guard let page else { throw Problem.notFound }
+        // The events' JSON is in the log as it is sent; only the frame around it is made here.
+        let items = page.events.map { $0.data(in: stream) }.joined(separator: ",")
+        let rest = JSONText.of(
+            Page(
+                cursor: "\(page.cursor)", has_more: page.hasMore,
+                reset: page.reset.map { Page.Reset(reason: $0.rawValue) }))
+        var response = Response.json([String]())
+        response.body = ResponseBody(byteBuffer: ByteBuffer(string: #"{"items":["# + items + "]," + rest.dropFirst()))
+        return response
+    }
+}
+
+extension Response {
+    /// A stream that ends at once, with 200, because any other status ends an `EventSource` for good (HTML standard,
+    /// "fail the connection").
+    static func goodbye(_ reason: SSEFrame.ByeReason, retryMilliseconds: Int) -> Response {
+        Response(
+            status: .ok, headers: .eventStream,
+            body: ResponseBody(byteBuffer: SSEFrame.bye(reason, retryMilliseconds: retryMilliseconds)))
+    }
+}
+
+extension HTTPField.Name {
+    static let lastEventID = HTTPField.Name("Last-Event-ID")!
+}

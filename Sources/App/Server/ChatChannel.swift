@@ -1,0 +1,59 @@
+import HTTPTypes
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
+
+/// A connection of the server, once it has been set up.
+struct ChatConnection: ServerChildChannelValue {
+    typealias Library = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
+
+    let channel: any Channel
+    /// The library's side of the connection, made when its first ordinary request comes; `nil` if none came before the
+    /// connection ended or became a stream.
+    let library: EventLoopFuture<Library?>
+}
+
+/// HTTP/1.1 for both kinds of request: ordinary ones are the library's, streams get the lean seat of
+/// ``ConnectionHandler``. An idle stream costs 13 KB less this way than as a response body
+/// (docs/decisions/0004-lean-seat.md).
+struct ChatChannel: ServerChildChannel, HTTPChannelHandler {
+    let responder: Responder
+    let streams: StreamResponder
+    let limits: ConnectionHandler.Limits
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<ChatConnection> {
+        channel.eventLoop.makeCompletedFuture {
+            let library = channel.eventLoop.makePromise(of: ChatConnection.Library?.self)
+            do {
+                var decoderLimits = NIOHTTPDecoderLimitConfiguration()
+                decoderLimits.maxHeaderFieldSize = limits.headerBytes
+                decoderLimits.maxHeaderListSize = limits.headerBytes
+                decoderLimits.maxHeaderFieldCount = limits.headerFields
+                let pipeline = channel.pipeline.syncOperations
+                try pipeline.configureHTTPServerPipeline(
+                    // One request at a time reaches the library because it reads no further than its body.
+                    withPipeliningAssistance: false,
+                    withErrorHandling: false,
+                    // HTTPTypes has checked them.
+                    withOutboundHeaderValidation: false,
+                    withEncoderConfiguration: .init(),
+                    withDecoderLimitConfiguration: decoderLimits)
+                try pipeline.addHandlers(
+                    HTTP1ToHTTPServerCodec(secure: false),
+                    ConnectionHandler(streams: streams, limits: limits, library: library))
+            } catch {
+                library.succeed(nil)
+                throw error
+            }
+            return ChatConnection(channel: channel, library: library.futureResult)
+        }
+    }
+
+    func handle(value connection: ChatConnection, logger: Logger) async {
+        guard let library = try? await connection.library.get() else { return }
+        await handleHTTP(asyncChannel: library, logger: logger)
+    }
+}
