@@ -10,7 +10,7 @@ secs=${SECS:-8} rounds=${ROUNDS:-5} one_rounds=${ONE_ROUNDS:-2} clients=${CLIENT
 in_range "$secs" 1 600 || die "SECS takes 1 to 600."
 in_range "$rounds" 1 100 || die "ROUNDS takes 1 to 100."
 in_range "$one_rounds" 0 100 || die "ONE_ROUNDS takes 0 to 100."
-in_range "$clients" 1 90 || die "CLIENTS takes 1 to 90 (PostgreSQL's connections)."
+in_range "$clients" 1 80 || die "CLIENTS takes 1 to 80 (PostgreSQL's connections)."
 bad=0
 
 # The median of one client's transactions in milliseconds. $1: the statement.

@@ -9,7 +9,8 @@ package enum JSONText {
 
     package static func bytes(of value: some Encodable) -> Data {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
+        // Sorted, so that the same value is the same text everywhere.
+        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
         do {
             return try encoder.encode(value)
         } catch {

@@ -11,6 +11,7 @@ import pytest
 
 from harness.clients import Node
 from harness.raw import RawConnection
+from harness.relay import Relay
 from harness.streams import assert_contiguous, texts
 from harness.waiting import eventually
 
@@ -125,7 +126,8 @@ def test_nothing_is_lost_over_a_deploy(make_server):
             return
 
     token = {"stream_token": visitor.opened["stream_token"]}
-    with visitor.follow() as stream, Node(f"{server.url}{visitor.path}/events", token) as browser:
+    with visitor.follow() as stream, Relay(server.port) as relay, \
+            Node(f"{relay.url}{visitor.path}/events", token) as browser:
         start = stream.opening()
         browser.wait_for_opening()
         writers = [threading.Thread(target=write, args=(name,), daemon=True) for name in range(4)]

@@ -25,7 +25,11 @@ struct StreamResponder: Sendable {
         let request = Request(head: head, body: RequestBody(buffer: ByteBuffer()))
         do {
             var response = try await router.respond(to: request, context: context)
-            if let plan = offer.taken { return .stream(response.head, plan) }
+            if let plan = offer.taken {
+                var head = response.head
+                head.headerFields[.contentLength] = nil
+                return .stream(head, plan)
+            }
             if response.status == .serviceUnavailable || response.status == .tooManyRequests {
                 response = goodbye(response.headers[.requestID])
             }

@@ -121,8 +121,8 @@ source.addEventListener("error", () => { if (source.readyState === EventSource.C
 class Node(Reader):
     """The native `EventSource` of Node, which behaves as a browser's: it obeys `retry` and gives up after a non-200.
 
-    But Node 20's does not notice a connection that was cut in the middle (`kill -9`): it comes back after a clean
-    end, and from a port on which nobody listens.
+    Node 20's does not come back after a cut in the middle of a chunk (`kill -9`), nor for long to a port on which
+    nobody listens; what it can show is the return after a clean end, through a `Relay` while the server is replaced.
     """
 
     @staticmethod
