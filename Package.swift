@@ -104,8 +104,9 @@ let package = Package(
         .testTarget(
             name: "AppTests",
             dependencies: [
-                "App",
-                .product(name: "NIOCore", package: "swift-nio"),
+                "App", "Domain",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict
         ),

@@ -264,7 +264,7 @@ size_t streams_open(struct load *load, struct connection *streams, size_t count,
             enum received state = stream_receive(c, opening_event, NULL);
             if (c->opened && !was_open) settled++, opened++;
             if (state == MORE) continue;
-            complain("a stream ended while it was opened, status %d", c->status);
+            complain("a stream was not opened: %s, status %d", state == BROKEN ? "refused or no HTTP body" : "it ended", c->status);
             if (c->opened) c->opened = false, opened--;
             else settled++;
             connection_close(c);

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.clients import LaunchDarkly
+from harness.clients import LaunchDarkly, Node
+from harness.relay import Relay
 from harness.streams import Follower, assert_contiguous, assert_unbroken, cursor_at, position, texts
 from harness.waiting import eventually
 
@@ -97,6 +98,21 @@ def test_what_was_missed_survives_kill_9_and_a_restart(make_server):
         assert_contiguous(by_itself.wait_for_texts(MISSED, within=30), after=cursor)
         assert not by_itself.named("reset")
     server.database.assert_gapless(shop.account_id)
+
+
+@pytest.mark.skipif(not Node.is_here(), reason="needs node with --experimental-eventsource")
+def test_a_native_event_source_comes_through_kill_9_by_itself(make_server):
+    server = make_server()
+    visitor = server.shop().visitor()
+    token = {"stream_token": visitor.opened["stream_token"]}
+    with Relay(server.port) as relay, Node(f"{relay.url}{visitor.path}/events", token) as browser:
+        browser.wait_for_opening()
+        cursor = browser.named("hb")[0].id
+        visitor.say_many(MISSED[:100])
+        server.restart()
+        visitor.say_many(MISSED[100:])
+        assert_contiguous(browser.wait_for_texts(MISSED, within=45), after=cursor)
+        assert not browser.named("reset") and not browser.gave_up()
 
 
 def test_streams_stay_open_over_an_immediate_restart_of_postgresql_and_catch_up(make_server, breakable_cluster):

@@ -27,7 +27,7 @@ package protocol EventLog: Sendable {
     func head(of stream: StreamKey) async throws -> LogHead?
 
     /// The events after a number, ascending, at most `limit`.
-    func events(in stream: StreamKey, after number: Int64, limit: Int) async throws -> [LogEvent]
+    func events(in stream: StreamKey, after number: Int64, limit: Int) async throws -> [StreamEvent]
 
     /// The newest numbers of many accounts in one question; accounts that are no more are absent.
     func heads(of accounts: [Account.ID]) async throws -> (generation: Int64, seqs: [Account.ID: Int64])
@@ -37,5 +37,5 @@ package protocol EventLog: Sendable {
 package protocol EventSink: Sendable {
     /// - Parameter events: of any accounts, each account's ascending. Never blocks, never fails: what it misses, the
     ///   auditor finds.
-    func ingest(_ events: [LogEvent])
+    func ingest(_ events: [StreamEvent])
 }

@@ -64,7 +64,7 @@ package struct PostingBatch: Sendable {
     package private(set) var outcomes: [Outcome] = []
     package private(set) var messages: [NewMessage] = []
     /// Ascending within each account.
-    package private(set) var events: [LogEvent] = []
+    package private(set) var events: [StreamEvent] = []
     /// The accounts' new newest numbers.
     package private(set) var accounts: [Account.ID: Int64] = [:]
     /// The dialogs' new state.
@@ -131,9 +131,9 @@ package struct PostingBatch: Sendable {
         ground.accounts[dialog.accountID] = number
         accounts[dialog.accountID] = number
         events.append(
-            LogEvent(
+            StreamEvent(
                 generation: ground.generation, accountID: dialog.accountID, seq: number,
-                dialog: LogEvent.Place(dialogID: dialog.id, seq: seq), type: type,
+                dialog: StreamEvent.Place(dialogID: dialog.id, seq: seq), type: type,
                 payload: JSONText.of(payload), at: ground.now))
     }
 

@@ -25,14 +25,14 @@ package struct PostgresEventLog: EventLog {
         }
     }
 
-    package func events(in stream: StreamKey, after number: Int64, limit: Int) async throws -> [LogEvent] {
+    package func events(in stream: StreamKey, after number: Int64, limit: Int) async throws -> [StreamEvent] {
         try await pool.perform { connection in
             let rows =
                 switch stream {
                 case .account(let id): try connection.run(.accountEvents, id, number, limit)
                 case .dialog(let id, _): try connection.run(.dialogEvents, id, number, limit)
                 }
-            return try rows.map(LogEvent.init(row:))
+            return try rows.map(StreamEvent.init(row:))
         }
     }
 
@@ -47,7 +47,7 @@ package struct PostgresEventLog: EventLog {
     }
 }
 
-extension LogEvent {
+extension StreamEvent {
     fileprivate init(row: Row) throws {
         let dialogID: Dialog.ID? = try row.get(3)
         self.init(

@@ -7,7 +7,7 @@ struct AccountTail: Sendable {
     struct Delivery: Sendable, Equatable {
         let stream: StreamKey
         let number: Int64
-        let event: LogEvent
+        let event: StreamEvent
     }
 
     struct Ingested: Sendable, Equatable {
@@ -23,7 +23,7 @@ struct AccountTail: Sendable {
     /// How a follower who has seen everything up to a number gets to the end.
     enum CatchUp: Sendable, Equatable {
         /// Write these, then it is at the stream's end, which is `end`.
-        case from([LogEvent], end: Int64)
+        case from([StreamEvent], end: Int64)
         /// They are no longer in memory: read a page.
         case read
     }
@@ -38,7 +38,7 @@ struct AccountTail: Sendable {
     private(set) var ring = EventRing()
     /// The newest public number of each followed dialog.
     private var dialogs: [Dialog.ID: Int64] = [:]
-    private var waiting: [Int64: LogEvent] = [:]
+    private var waiting: [Int64: StreamEvent] = [:]
 
     init(accountID: Account.ID) {
         self.accountID = accountID
@@ -48,7 +48,7 @@ struct AccountTail: Sendable {
 
     // MARK: Events
 
-    mutating func ingest(_ events: some Sequence<LogEvent>) -> Ingested {
+    mutating func ingest(_ events: some Sequence<StreamEvent>) -> Ingested {
         var result = Ingested()
         for event in events {
             if let generation, event.generation != generation {
@@ -71,7 +71,7 @@ struct AccountTail: Sendable {
         return result
     }
 
-    private mutating func accept(_ event: LogEvent, into result: inout Ingested) {
+    private mutating func accept(_ event: StreamEvent, into result: inout Ingested) {
         last = event.seq
         ring.append(event)
         result.accepted += 1
@@ -84,7 +84,7 @@ struct AccountTail: Sendable {
             Delivery(stream: .dialog(place.dialogID, of: accountID), number: seq, event: event))
     }
 
-    private mutating func wait(_ event: LogEvent) {
+    private mutating func wait(_ event: StreamEvent) {
         guard waiting.count < Self.waitingLimit else { return }
         waiting[event.seq] = event
     }

@@ -35,7 +35,7 @@ package final class EventHub: EventSink {
 
     // MARK: Events
 
-    package func ingest(_ events: [LogEvent]) {
+    package func ingest(_ events: [StreamEvent]) {
         var rest = events[...]
         while let account = rest.first?.accountID {
             let end = rest.firstIndex { $0.accountID != account } ?? rest.endIndex
@@ -46,7 +46,7 @@ package final class EventHub: EventSink {
 
     /// - Returns: how many of them were new here.
     @discardableResult
-    func ingest(_ events: ArraySlice<LogEvent>, of id: Account.ID) -> Int {
+    func ingest(_ events: ArraySlice<StreamEvent>, of id: Account.ID) -> Int {
         guard let account = registry.find(id) else { return 0 }
         let result = account.state.withLock { state in
             let result = state.tail.ingest(events)
@@ -106,6 +106,7 @@ package final class EventHub: EventSink {
         _ seat: NIOLoopBound<StreamSeat>, on loop: any EventLoop, to stream: StreamKey, of account: FollowedAccount,
         after number: Int64, head: LogHead
     ) -> Joining {
+        let seen = Cursor(generation: head.generation, number: number)
         guard let index = loopIndices[ObjectIdentifier(loop)] else {
             preconditionFailure("a stream's connection runs on one of the hub's event loops")
         }
@@ -120,7 +121,7 @@ package final class EventHub: EventSink {
                 event.number(in: stream).map { SSEFrame.event(event, in: stream, number: $0) }
             }
             state.followers[stream, default: .init(seats: Array(repeating: 0, count: inboxes.count))].seats[index] += 1
-            inboxes[index].put(.join(seat, frames: frames, end: end))
+            inboxes[index].put(.join(seat, frames: frames, seen: seen, end: end))
             return .joined(fromRing: frames.count)
         }
     }

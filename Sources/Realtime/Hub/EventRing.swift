@@ -2,7 +2,7 @@ import Domain
 
 /// The newest events of one account, without a hole, bounded in number and bytes.
 struct EventRing: Sendable {
-    private var events: [LogEvent] = []
+    private var events: [StreamEvent] = []
     /// Where the kept part of `events` begins: dropping from the front moves it, and the array is cut now and then.
     private var start = 0
     private(set) var bytes = 0
@@ -16,9 +16,9 @@ struct EventRing: Sendable {
     }
 
     var count: Int { events.count - start }
-    var kept: ArraySlice<LogEvent> { events[start...] }
+    var kept: ArraySlice<StreamEvent> { events[start...] }
 
-    mutating func append(_ event: LogEvent) {
+    mutating func append(_ event: StreamEvent) {
         assert(kept.last.map { $0.seq + 1 == event.seq } ?? true, "a ring has no hole")
         events.append(event)
         bytes += Self.weight(of: event)
@@ -30,13 +30,13 @@ struct EventRing: Sendable {
     }
 
     /// The account's events after a number, or `nil` if the oldest of them are no longer here.
-    func events(after number: Int64) -> ArraySlice<LogEvent>? {
+    func events(after number: Int64) -> ArraySlice<StreamEvent>? {
         guard let first = kept.first, first.seq <= number + 1 else { return nil }
         return kept.dropFirst(Int(min(number + 1 - first.seq, Int64(count))))
     }
 
     /// A dialog's public events after a number, where they are here up to `head`; else `nil`.
-    func events(of dialog: Dialog.ID, after number: Int64, upTo head: Int64) -> [LogEvent]? {
+    func events(of dialog: Dialog.ID, after number: Int64, upTo head: Int64) -> [StreamEvent]? {
         let found = kept.filter { event in
             guard event.dialog?.dialogID == dialog, let seq = event.dialog?.seq else { return false }
             return seq > number && seq <= head
@@ -49,5 +49,5 @@ struct EventRing: Sendable {
         start += 1
     }
 
-    private static func weight(of event: LogEvent) -> Int { event.payload.utf8.count + 128 }
+    private static func weight(of event: StreamEvent) -> Int { event.payload.utf8.count + 128 }
 }

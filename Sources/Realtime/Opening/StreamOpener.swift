@@ -55,7 +55,6 @@ package struct StreamOpener: Sendable {
             source = .reset
             guard await client.write([SSEFrame.reset(reason, head: end)]) else { return }
         }
-        await client.begin(generation: head.generation)
         while true {
             switch client.join(stream, of: account, after: seen, head: head) {
             case .joined(let fromRing):
@@ -116,15 +115,10 @@ private struct Client: Sendable {
         }
     }
 
-    func begin(generation: Int64) async {
-        loop.execute { seat.value.generation = generation }
-    }
-
     func join(
         _ stream: StreamKey, of account: FollowedAccount, after number: Int64, head: LogHead
     ) -> EventHub.Joining {
-        loop.execute { seat.value.last = number }
-        return hub.join(seat, on: loop, to: stream, of: account, after: number, head: head)
+        hub.join(seat, on: loop, to: stream, of: account, after: number, head: head)
     }
 
     func end(_ reason: SSEFrame.ByeReason) {

@@ -3,7 +3,7 @@ package import Domain
 /// The stream as pages of JSON for clients that cannot hold one open: the same cursor, the same events.
 package struct StreamPoll: Sendable {
     package struct Page: Sendable {
-        package let events: [LogEvent]
+        package let events: [StreamEvent]
         package let cursor: Cursor
         package let hasMore: Bool
         /// Why the events between the client's cursor and `cursor` cannot be had.

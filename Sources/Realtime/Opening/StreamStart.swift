@@ -24,12 +24,12 @@ package enum StreamStart: Sendable, Equatable {
 
 /// What a page of the log shows a client that has seen everything up to a number.
 enum PageVerdict: Equatable {
-    case next([LogEvent], upTo: Int64)
+    case next([StreamEvent], upTo: Int64)
     /// The page does not begin with the next number or has a hole: rows were erased.
     case erased
     case nothing
 
-    init(_ events: [LogEvent], in stream: StreamKey, after number: Int64) {
+    init(_ events: [StreamEvent], in stream: StreamKey, after number: Int64) {
         var last = number
         for event in events {
             guard event.number(in: stream) == last + 1 else {

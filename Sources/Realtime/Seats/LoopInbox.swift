@@ -7,7 +7,7 @@ import Synchronization
 final class LoopInbox: Sendable {
     enum Item: Sendable {
         case deliver(ByteBuffer, of: StreamKey, number: Int64)
-        case join(NIOLoopBound<StreamSeat>, frames: [ByteBuffer], end: Int64)
+        case join(NIOLoopBound<StreamSeat>, frames: [ByteBuffer], seen: Cursor, end: Int64)
         case endAll(of: Account.ID, SSEFrame.ByeReason)
     }
 
@@ -56,7 +56,8 @@ final class LoopInbox: Sendable {
         for item in items {
             switch item {
             case .deliver(let frame, let stream, let number): table.deliver(frame, of: stream, number: number)
-            case .join(let seat, let frames, let end): table.join(seat.value, frames: frames, end: end)
+            case .join(let seat, let frames, let seen, let end):
+                table.join(seat.value, frames: frames, seen: seen, end: end)
             case .endAll(let account, let reason): table.endAll(of: account, reason)
             }
         }

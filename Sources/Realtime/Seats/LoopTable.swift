@@ -28,14 +28,16 @@ final class LoopTable {
 
     // MARK: Joining and leaving
 
-    /// Seats a client that has been caught up to `end` but for `frames`, which come first.
-    func join(_ seat: StreamSeat, frames: [ByteBuffer], end: Int64) {
+    /// Seats a client that has seen everything up to `seen`; with `frames` it is at the stream's `end`.
+    func join(_ seat: StreamSeat, frames: [ByteBuffer], seen: Cursor, end: Int64) {
         guard seat.state == .opening else {
             registry.left(seat.stream, loop: index)
             return
         }
         frames.forEach(seat.write)
-        seat.last = max(seat.last, end)
+        seat.generation = seen.generation
+        // What was read from the log may be ahead of this node.
+        seat.last = max(seen.number, end)
         seat.write(.heartbeat(of: seat, movesCursor: true))
         seat.becomeLive()
         seat.tableIndex = seats.count

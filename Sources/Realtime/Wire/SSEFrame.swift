@@ -30,7 +30,7 @@ package enum SSEFrame {
         ByteBuffer(string: "retry: \(milliseconds)\n\n")
     }
 
-    package static func event(_ event: LogEvent, in stream: StreamKey, number: Int64) -> ByteBuffer {
+    package static func event(_ event: StreamEvent, in stream: StreamKey, number: Int64) -> ByteBuffer {
         let data = event.data(in: stream)
         var buffer = ByteBufferAllocator().buffer(capacity: data.utf8.count + 48)
         buffer.writeString("id: \(event.generation)-\(number)\ndata: ")

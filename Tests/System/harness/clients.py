@@ -113,6 +113,8 @@ NODE_PROGRAM = """
 const source = new EventSource(process.argv[1]);
 const show = (event) => console.log(JSON.stringify({name: event.type, id: event.lastEventId, data: JSON.parse(event.data)}));
 for (const name of ["message", "hb", "reset", "bye"]) source.addEventListener(name, show);
+// Its waiting for the next attempt does not keep the process alive.
+setInterval(() => {}, 1000);
 // Closed for good is what a browser does after an answer that is not 200: the reader must see it happen.
 source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) process.exit(3); });
 """
@@ -121,8 +123,8 @@ source.addEventListener("error", () => { if (source.readyState === EventSource.C
 class Node(Reader):
     """The native `EventSource` of Node, which behaves as a browser's: it obeys `retry` and gives up after a non-200.
 
-    Node 20's does not come back after a cut in the middle of a chunk (`kill -9`), nor for long to a port on which
-    nobody listens; what it can show is the return after a clean end, through a `Relay` while the server is replaced.
+    Only a port on which nobody listens discourages Node 20's for ever, unlike a browser's: put a `Relay` before a
+    server that is going to be away.
     """
 
     @staticmethod

@@ -1,5 +1,5 @@
 /// A row of `events`: one change, numbered in its account and, where visitors may see it, in its dialog.
-package struct LogEvent: Sendable, Equatable {
+package struct StreamEvent: Sendable, Equatable {
     package struct Place: Sendable, Equatable {
         package let dialogID: Dialog.ID
         /// The number in the dialog's stream; `nil` for what visitors must not see.
