@@ -18,9 +18,16 @@ export class ApiError extends Error {
     this.name = "ApiError";
     this.status = status;
     this.code = code;
+    /** For people. */
+    this.detail = detail;
     this.requestId = requestId;
     /** Seconds, as `Retry-After` said, or null. */
     this.retryAfter = retryAfter;
+  }
+
+  /** What is told while the same call is going to be tried again. */
+  get waitingWords() {
+    return this.status >= 500 ? "The server is not ready." : this.detail;
   }
 
   /** Whether the same call may succeed later, unchanged. */

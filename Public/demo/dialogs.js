@@ -106,15 +106,16 @@ export class DialogList {
   #draw({ dialog, unread, node }) {
     const button = node.firstElementChild;
     const isOpen = dialog.id === this.#openID;
-    button.toggleAttribute("aria-current", isOpen);
     if (isOpen) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
 
     const title = element("span", "dialog-title", titleOf(dialog));
     title.dir = "auto";
     const last = dialog.last_message;
     const when = element("span", "dialog-time", last ? briefTime(last.timestamp) : "");
     const text = element("span", "dialog-text");
-    if (last && last.sender !== "user") text.append(element("span", "dialog-by", `${last.author?.name ?? "Us"}: `));
+    const by = last?.author?.name ?? { manager: "Operator", assistant: "Assistant" }[last?.sender];
+    if (by && last.sender !== "user") text.append(element("bdi", "", by), ": ");
     // Its own direction for what was said, so that it does not turn the name before it.
     text.append(element("bdi", "", last?.text ?? "Nothing said yet"));
     button.replaceChildren(title, when, text);

@@ -124,7 +124,7 @@ export class MessageList {
     node.replaceChildren(element("p", "day"), speaker, bubble(message.text), meta);
   }
 
-  /** What a row shows depends on the one before it: the day once, the speaker once in a row. */
+  /** What a row shows depends on the one before it: the day once, the speaker and the minute once in a row. */
   #join(index) {
     const row = this.#rows[index];
     if (!row) return;
@@ -138,6 +138,10 @@ export class MessageList {
     label.hidden = !isNewDay;
     row.node.querySelector(".speaker").hidden = follows || row.message.sender === this.#mine;
     row.node.classList.toggle("follows", follows);
+    if (before) {
+      const time = (row) => row.node.querySelector("time").textContent;
+      before.node.querySelector(".meta").hidden = follows && time(before) === time(row);
+    }
   }
 
   #button(text, action) {

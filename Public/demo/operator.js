@@ -32,7 +32,9 @@ export class Operator {
   constructor(root, { onFrame, onNews }) {
     this.#root = root;
     this.#onNews = onNews;
-    this.#session = new Session({ onEnded: () => this.#close("Your session has ended. Sign in to go on where you were.") });
+    this.#session = new Session({
+      onEnded: () => this.#close("Your session has ended. Sign in to go on where you were."),
+    });
     this.#list = new DialogList(this.#find(".dialogs"), {
       onOpen: (id) => this.#open(id, { focusing: true }),
       onMore: () => this.#loadMore(),
@@ -61,7 +63,10 @@ export class Operator {
       renew: () => this.#streamToken(),
       onEvent: (event) => this.#take(event),
       onReset: () => this.#attempt(() => this.#load()),
-      onRefused: (error) => this.#refused(error),
+      onRefused: (error) => {
+        this.#refused(error);
+        if (error.status !== 401) this.#state("off", error.detail);
+      },
       onState: (kind, words) => this.#state(kind, words),
       onFrame,
     });
@@ -113,12 +118,17 @@ export class Operator {
 
   /** The list and the stream from the cursor that was read with it; then the open dialog, which may be newer. */
   async #load() {
+    const { signal } = this.#work;
     this.#stream.stop();
     const [page, token] = await this.#persist(() => Promise.all([this.#page(null), this.#streamToken()]));
+    signal.throwIfAborted();
     this.#nextPage = page.next_cursor;
     this.#list.show(page);
     this.#stream.start(token, page.cursor);
-    if (this.#openID !== null) await this.#open(this.#openID);
+    if (this.#openID === null) return;
+    // Not merged with what was shown: after a reset some of it may no longer be there.
+    this.#conversation.clear();
+    await this.#open(this.#openID);
   }
 
   async #loadMore() {
@@ -132,7 +142,8 @@ export class Operator {
   async #open(id, { focusing = false } = {}) {
     this.#show(id);
     await this.#attempt(async () => {
-      const page = await this.#persist(() => this.#session.call("GET", `dialogs/${id}/messages`, { query: { limit: 50 } }));
+      const query = { limit: 50 };
+      const page = await this.#persist(() => this.#session.call("GET", `dialogs/${id}/messages`, { query }));
       if (this.#openID !== id) return;
       for (const message of page.items) this.#confirm(message);
       this.#conversation.merge(page);
@@ -216,7 +227,7 @@ export class Operator {
   #persist(task) {
     return persist(task, {
       signal: this.#work.signal,
-      onWait: (error, wait) => this.#state("waiting", `${error.detail} Next try in ${Math.ceil(wait / 1000)} s.`),
+      onWait: (error, wait) => this.#state("waiting", `${error.waitingWords} Next try in ${Math.ceil(wait / 1000)}\u00a0s.`),
     });
   }
 
@@ -243,17 +254,18 @@ export class Operator {
     const form = this.#find(".login-form");
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
+      const { email, password } = form.elements;
       const button = form.querySelector("button");
       button.disabled = true;
       try {
-        await this.#session.signIn(form.email.value.trim(), form.password.value);
-        form.password.value = "";
+        await this.#session.signIn(email.value.trim(), password.value);
+        password.value = "";
         this.#enter();
         this.#find("[data-sign-out]").focus();
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         form.querySelector(".gate-why").textContent = error.detail;
-        form.password.select();
+        password.select();
       } finally {
         button.disabled = false;
       }

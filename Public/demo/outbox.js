@@ -128,7 +128,7 @@ export class Outbox {
         }
         if (!error.isTransient) return this.#set(item, "failed", error.detail);
         const wait = backoff(attempt, error.retryAfter);
-        this.#set(item, "retrying", `${error.detail} Next try in ${Math.ceil(wait / 1000)} s.`);
+        this.#set(item, "retrying", `${error.waitingWords} Next try in ${Math.ceil(wait / 1000)}\u00a0s.`);
         this.#wake = new AbortController();
         await pause(wait, this.#wake.signal).catch(() => {});
       }

@@ -49,5 +49,7 @@ export function openGate(form, why, half) {
   form.querySelector(".gate-why").textContent = why;
   const wasInside = half.contains(document.activeElement);
   form.hidden = false;
-  if (wasInside) form.querySelector("input")?.focus();
+  if (!wasInside) return;
+  const fields = [...form.querySelectorAll("input")];
+  (fields.find((field) => !field.value) ?? fields[0]).focus();
 }

@@ -178,7 +178,7 @@ export class Visitor {
   #persist(task) {
     return persist(task, {
       signal: this.#visit.signal,
-      onWait: (error, wait) => this.#state("waiting", `${error.detail} Next try in ${Math.ceil(wait / 1000)} s.`),
+      onWait: (error, wait) => this.#state("waiting", `${error.waitingWords} Next try in ${Math.ceil(wait / 1000)}\u00a0s.`),
     });
   }
 

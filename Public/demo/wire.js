@@ -39,7 +39,7 @@ export class Wire {
     const gauge = this.#root.querySelector(`[data-stream="${side}"]`);
     gauge.querySelector("[data-cursor]").textContent = frame.cursor ?? "–";
     if (frame.name === "hb") {
-      const head = /"head":"([\d-]+)"/.exec(frame.text)?.[1];
+      const head = /"head":\s*"([\d-]+)"/.exec(frame.text)?.[1];
       if (head) gauge.querySelector("[data-head]").textContent = head;
       this.#beats.set(side, Date.now());
       this.#showBeats();
@@ -51,7 +51,7 @@ export class Wire {
       gauge.querySelector("[data-head]").textContent = frame.id;
     }
     // The default event name stands for nothing on the wire, so nothing is shown for it but its type.
-    const name = frame.name === "message" ? (/"type":"([^"]{1,40})"/.exec(frame.text)?.[1] ?? "message") : frame.name;
+    const name = frame.name === "message" ? (/"type":\s*"([^"]{1,40})"/.exec(frame.text)?.[1] ?? "message") : frame.name;
     this.#add(side, name, frame.id || "–", frame.text, frame.name === "message" ? "" : frame.name);
   }
 

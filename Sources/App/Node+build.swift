@@ -34,10 +34,11 @@ extension Node {
         let responder = routes.router().buildResponder()
         let streams = StreamResponder(
             router: responder, hub: hub, opener: StreamOpener(hub: hub, log: log, logger: logger), logger: logger)
+        let executors = LoopExecutors(loops)
         let server = Application(
             responder: responder,
             server: HTTPServerBuilder { responder in
-                ChatChannel(responder: responder, streams: streams, limits: .init())
+                ChatChannel(responder: responder, streams: streams, executors: executors, limits: .init())
             },
             configuration: ApplicationConfiguration(
                 address: .hostname(settings.host, port: settings.port), backlog: 4096,

@@ -1,6 +1,6 @@
 package import FoundationEssentials
 
-/// JSON of our own values as one line of text.
+/// JSON of our own values as one line of text, with the wire's names: `lastMessage` is `last_message`.
 package enum JSONText {
     /// - Parameter value: one of ours, which always has a JSON form: no number in them is infinite.
     package static func of(_ value: some Encodable) -> String {
@@ -10,6 +10,7 @@ package enum JSONText {
     package static func bytes(of value: some Encodable) -> Data {
         let encoder = JSONEncoder()
         // Sorted, so that the same value is the same text everywhere.
+        encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
         do {
             return try encoder.encode(value)

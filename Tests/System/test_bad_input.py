@@ -89,7 +89,8 @@ def test_an_unknown_field_is_ignored_for_visitors(visitor):
 
 
 @pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": 7}, {"name": "x" * 100_000}, {"name": "x", "answerer": "magic"},
-                                  {"name": "x", "guest_access": "perhaps"}, {"name": "x", "allowed_domains": "not a list"},
+                                  {"name": "x", "guest_access": "perhaps"},
+                                  {"name": "x", "allowed_domains": "not a list"},
                                   {"name": "nul\0"}, {"name": "x", "locale": "klingon"}],
                          ids=lambda body: str(body)[:40])
 def test_a_bad_assistant_is_refused(shop, nothing_is_stored, body):

@@ -124,7 +124,8 @@ def test_an_insane_request_id_is_replaced(server, insane):
 
 def test_every_answer_has_a_request_id_of_its_own(server, shop):
     visitor = shop.visitor()
-    seen = [server.http.get(path).headers["x-request-id"] for path in ("/livez", "/readyz", "/api/nothing", "/demo/", "/openapi.yaml", "/livez")]
+    paths = ("/livez", "/readyz", "/api/nothing", "/demo/", "/openapi.yaml", "/livez")
+    seen = [server.http.get(path).headers["x-request-id"] for path in paths]
     with visitor.follow() as stream:
         seen.append(stream.headers["x-request-id"])
     assert len(set(seen)) == len(seen)

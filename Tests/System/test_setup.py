@@ -30,7 +30,8 @@ def test_migrations_run_once_and_again_without_harm(binary, cluster):
 def test_two_migrations_at_once_do_not_meet(binary, cluster):
     database = cluster.empty_database()
     bare = {**os.environ, "DATABASE_URL": database.url}
-    both = [subprocess.Popen([binary, "migrate"], cwd=ROOT, env=bare, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    both = [subprocess.Popen([binary, "migrate"], cwd=ROOT, env=bare, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for _ in range(2)]
     assert [each.wait(timeout=60) for each in both] == [0, 0]
 
 
@@ -148,9 +149,13 @@ def test_the_log_and_the_database_keep_no_secret(make_server):
     server.http.get("/api/me", headers={"Authorization": "Bearer a-forged-credential-0123456789"})
     visitor.post({"text": "another private remark\0"})
     log = server.log()
-    for name, hidden in {"database's password": urlsplit(server.database.url).password or SECRET, "password": shop.operator.password, "access token": shop.operator.token, "site token": shop.site_token,
-                         "guest id": visitor.guest_id, "stream token": visitor.opened["stream_token"], "signing secret": SECRET,
-                         "text": "private remark", "forged": "a-forged-credential"}.items():
+    secrets = {
+        "database's password": urlsplit(server.database.url).password or SECRET, "signing secret": SECRET,
+        "password": shop.operator.password, "access token": shop.operator.token, "site token": shop.site_token,
+        "guest id": visitor.guest_id, "stream token": visitor.opened["stream_token"],
+        "text": "private remark", "forged credential": "a-forged-credential",
+    }
+    for name, hidden in secrets.items():
         assert hidden not in log, f"{name} in the log"
     dumped = subprocess.run(["pg_dump", "--data-only", server.database.url], capture_output=True, text=True, timeout=60)
     assert dumped.returncode == 0, dumped.stderr

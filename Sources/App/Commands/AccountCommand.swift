@@ -20,8 +20,8 @@ struct AccountCommand: AsyncParsableCommand {
         @Option(help: "The owner's first name, which visitors read.") var firstName = ""
 
         private struct Made: Encodable {
-            let account_id: Account.ID
-            let operator_id: Operator.ID
+            let accountID: Account.ID
+            let operatorID: Operator.ID
             let email: String
             let password: String
         }
@@ -35,7 +35,7 @@ struct AccountCommand: AsyncParsableCommand {
                 print(
                     JSONText.of(
                         Made(
-                            account_id: owner.accountID, operator_id: owner.id, email: owner.email,
+                            accountID: owner.accountID, operatorID: owner.id, email: owner.email,
                             password: password)))
             }
         }

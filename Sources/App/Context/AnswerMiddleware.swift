@@ -2,9 +2,12 @@ import CoreMetrics
 import HTTPTypes
 import Hummingbird
 import Logging
+import Synchronization
 
 /// Outermost: names the request, turns whatever is thrown into a problem, and counts.
 struct AnswerMiddleware: RouterMiddleware {
+    private let counters = RequestCounters()
+
     func handle(
         _ request: Request, context: ChatContext, next: (Request, ChatContext) async throws -> Response
     ) async throws -> Response {
@@ -19,13 +22,7 @@ struct AnswerMiddleware: RouterMiddleware {
         }
         response.headers[.requestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
-        Counter(
-            label: "replyx_http_requests_total",
-            dimensions: [
-                ("method", request.method.rawValue), ("route", context.endpointPath ?? "none"),
-                ("status", String(response.status.code)),
-            ]
-        ).increment()
+        counters.counter(request.method, context.endpointPath, response.status).increment()
         return response
     }
 
@@ -54,6 +51,31 @@ struct AnswerMiddleware: RouterMiddleware {
 
     private static func newID() -> String {
         String(UInt64.random(in: .min ... .max), radix: 36)
+    }
+}
+
+/// Answers by method, route and status. A counter is looked up by its name only once.
+private final class RequestCounters: Sendable {
+    private struct Key: Hashable {
+        let method: String
+        let route: String
+        let status: Int
+    }
+
+    private let counters = Mutex<[Key: Counter]>([:])
+
+    func counter(_ method: HTTPRequest.Method, _ route: String?, _ status: HTTPResponse.Status) -> Counter {
+        // A method is the client's word; only those that some route has get a series of their own.
+        let isKnown = route != nil && route != "NotFound"
+        let key = Key(method: isKnown ? method.rawValue : "any", route: isKnown ? route ?? "" : "none", status: status.code)
+        return counters.withLock { counters in
+            if let known = counters[key] { return known }
+            let counter = Counter(
+                label: "replyx_http_requests_total",
+                dimensions: [("method", key.method), ("route", key.route), ("status", String(key.status))])
+            counters[key] = counter
+            return counter
+        }
     }
 }
 

@@ -4,7 +4,7 @@ import Hummingbird
 
 /// A body of a request whose fields are all known, so that a misspelt one is refused rather than ignored.
 protocol StrictBody: Decodable {
-    static var fields: Set<String> { get }
+    associatedtype CodingKeys: CodingKey & CaseIterable
 }
 
 extension Request {
@@ -21,7 +21,7 @@ extension Request {
     func strictJSON<Body: StrictBody>(_ type: Body.Type = Body.self) async throws -> Body {
         let bytes = try await jsonBytes()
         let keys = try Self.decode(Keys.self, from: bytes).names
-        if let unknown = keys.first(where: { !Body.fields.contains($0) }) {
+        if let unknown = keys.first(where: { Body.CodingKeys(stringValue: $0) == nil }) {
             throw Problem.invalid(String(unknown.prefix(100)), "There is no such field.", code: "unknown_field")
         }
         return try Self.decode(type, from: bytes)

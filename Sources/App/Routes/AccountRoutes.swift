@@ -22,11 +22,18 @@ struct AccountRoutes {
     // MARK: Registering
 
     private struct Registration: Decodable {
-        let setup_code: String?
+        let setupCode: String?
         let email: String?
         let password: String?
-        let first_name: String?
-        let account_name: String?
+        let firstName: String?
+        let accountName: String?
+
+        enum CodingKeys: String, CodingKey {
+            case setupCode = "setup_code"
+            case email, password
+            case firstName = "first_name"
+            case accountName = "account_name"
+        }
     }
 
     @Sendable func register(_ request: Request, context: ChatContext) async throws -> Response {
@@ -37,12 +44,12 @@ struct AccountRoutes {
         guard try await accounts.isEmpty() else {
             throw Problem(.forbidden, "registration_closed", "This server takes no new accounts.")
         }
-        guard let code = body.setup_code, Array(code.utf8).isEqualInConstantTime(to: Array(setupCode.utf8)) else {
+        guard let code = body.setupCode, Array(code.utf8).isEqualInConstantTime(to: Array(setupCode.utf8)) else {
             throw Problem(.forbidden, "setup_code_wrong", "The setup code is the one that the server printed.")
         }
-        let name = try Name(body.account_name ?? email.text, field: "account_name")
+        let name = try Name(body.accountName ?? email.text, field: "account_name")
         let owner = try await accounts.create(
-            name: name.text, email: email.text, firstName: try Name.text(optional: body.first_name, field: "first_name"),
+            name: name.text, email: email.text, firstName: try Name.text(optional: body.firstName, field: "first_name"),
             passwordHash: try await passwords.hash(password.text), onlyFirst: true)
         guard let owner else { throw Problem(.forbidden, "registration_closed", "This server takes no new accounts.") }
         return .json(Me(owner), status: .created)
@@ -56,9 +63,9 @@ struct AccountRoutes {
     }
 
     private struct Granted: Encodable {
-        let access_token: String
-        let token_type = "bearer"
-        let expires_in: Int
+        let accessToken: String
+        let tokenType = "bearer"
+        let expiresIn: Int
     }
 
     @Sendable func login(_ request: Request, context: ChatContext) async throws -> Response {
@@ -77,7 +84,7 @@ struct AccountRoutes {
         let claims = AccessToken(
             sub: "\(caller.id)", account: caller.accountID.rawValue, role: caller.role.rawValue,
             iat: Tokens.expiry(in: 0), exp: Tokens.expiry(in: Tokens.accessLifetime))
-        return .json(Granted(access_token: try await tokens.sign(claims), expires_in: Tokens.accessLifetime))
+        return .json(Granted(accessToken: try await tokens.sign(claims), expiresIn: Tokens.accessLifetime))
     }
 
     private func readLogin(_ request: Request, _ context: ChatContext) async throws -> Login {
@@ -96,19 +103,19 @@ struct AccountRoutes {
 
     private struct Me: Encodable {
         let id: Operator.ID
-        let account_id: Account.ID
+        let accountID: Account.ID
         let email: String
-        let first_name: String
+        let firstName: String
         let role: Operator.Role
-        let created_at: Timestamp
+        let createdAt: Timestamp
 
         init(_ caller: Operator) {
             id = caller.id
-            account_id = caller.accountID
+            accountID = caller.accountID
             email = caller.email
-            first_name = caller.firstName
+            firstName = caller.firstName
             role = caller.role
-            created_at = caller.createdAt
+            createdAt = caller.createdAt
         }
     }
 

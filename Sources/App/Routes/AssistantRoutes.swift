@@ -21,44 +21,55 @@ struct AssistantRoutes {
     // MARK: Creating
 
     private struct NewAssistant: StrictBody {
-        static let fields: Set = [
-            "name", "ai_model", "answerer", "system_prompt", "locale", "is_active", "guest_access", "allowed_domains",
-            "operator_name", "business_name", "avatar_url", "widget_theme",
-        ]
         let name: String?
-        let ai_model: String?
+        let aiModel: String?
         let answerer: String?
-        let system_prompt: String?
+        let systemPrompt: String?
         let locale: String?
-        let is_active: Bool?
-        let guest_access: Bool?
-        let allowed_domains: [String]?
-        let operator_name: String?
-        let business_name: String?
-        let avatar_url: String?
-        let widget_theme: String?
+        let isActive: Bool?
+        let guestAccess: Bool?
+        let allowedDomains: [String]?
+        let operatorName: String?
+        let businessName: String?
+        let avatarURL: String?
+        let widgetTheme: String?
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case name
+            case aiModel = "ai_model"
+            case answerer
+            case systemPrompt = "system_prompt"
+            case locale
+            case isActive = "is_active"
+            case guestAccess = "guest_access"
+            case allowedDomains = "allowed_domains"
+            case operatorName = "operator_name"
+            case businessName = "business_name"
+            case avatarURL = "avatar_url"
+            case widgetTheme = "widget_theme"
+        }
 
         func profile() throws -> Assistant.Profile {
             var profile = Assistant.Profile(name: try Name(name, field: "name").text)
-            profile.aiModel = try Name.text(optional: ai_model, field: "ai_model")
+            profile.aiModel = try Name.text(optional: aiModel, field: "ai_model")
             profile.answerer = try Self.parse(answerer, "answerer") ?? profile.answerer
             profile.locale = try Self.parse(locale, "locale") ?? profile.locale
-            if let system_prompt, !system_prompt.isEmpty {
-                guard let draft = try? Draft(system_prompt) else {
+            if let systemPrompt, !systemPrompt.isEmpty {
+                guard let draft = try? Draft(systemPrompt) else {
                     throw Problem.invalid("system_prompt", "At most \(Draft.limit) characters.")
                 }
                 profile.systemPrompt = draft.text
             }
-            profile.isActive = is_active ?? profile.isActive
-            profile.guestAccess = guest_access ?? profile.guestAccess
-            profile.allowedDomains = try (allowed_domains ?? []).map(Self.domain)
+            profile.isActive = isActive ?? profile.isActive
+            profile.guestAccess = guestAccess ?? profile.guestAccess
+            profile.allowedDomains = try (allowedDomains ?? []).map(Self.domain)
             guard profile.allowedDomains.count <= 100 else {
                 throw Problem.invalid("allowed_domains", "At most 100 domains.")
             }
-            profile.operatorName = try Name.text(optional: operator_name, field: "operator_name")
-            profile.businessName = try Name.text(optional: business_name, field: "business_name")
-            profile.avatarURL = try Self.url(avatar_url, "avatar_url")
-            profile.widgetTheme = try Name(widget_theme ?? profile.widgetTheme, field: "widget_theme", limit: 40).text
+            profile.operatorName = try Name.text(optional: operatorName, field: "operator_name")
+            profile.businessName = try Name.text(optional: businessName, field: "business_name")
+            profile.avatarURL = try Self.url(avatarURL, "avatar_url")
+            profile.widgetTheme = try Name(widgetTheme ?? profile.widgetTheme, field: "widget_theme", limit: 40).text
             return profile
         }
 
@@ -112,8 +123,8 @@ struct AssistantRoutes {
 
     private struct List: Encodable {
         let items: [AssistantBody]
-        let next_cursor: String?
-        let has_more: Bool
+        let nextCursor: String?
+        let hasMore: Bool
     }
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
@@ -128,8 +139,8 @@ struct AssistantRoutes {
         let hasMore = found.count > limit
         return .json(
             List(
-                items: items.map(AssistantBody.init), next_cursor: hasMore ? items.last.map { "\($0.id)" } : nil,
-                has_more: hasMore))
+                items: items.map(AssistantBody.init), nextCursor: hasMore ? items.last.map { "\($0.id)" } : nil,
+                hasMore: hasMore))
     }
 
     @Sendable func read(_ request: Request, context: ChatContext) async throws -> Response {
@@ -146,9 +157,9 @@ struct AssistantRoutes {
     // MARK: Embedding
 
     private struct EmbedCode: Encodable {
-        let embed_code: String
+        let embedCode: String
         let token: String
-        let allowed_domains: [String]
+        let allowedDomains: [String]
         let note: String?
     }
 
@@ -158,8 +169,8 @@ struct AssistantRoutes {
         let domains = assistant.profile.allowedDomains
         return .json(
             EmbedCode(
-                embed_code: #"<script async src="\#(publicURL)/widget.js" data-site-token="\#(token)"></script>"#,
-                token: token, allowed_domains: domains,
+                embedCode: #"<script async src="\#(publicURL)/widget.js" data-site-token="\#(token)"></script>"#,
+                token: token, allowedDomains: domains,
                 note: domains.isEmpty ? "No domain is allowed yet: only this server's own pages may embed it." : nil))
     }
 }
@@ -180,8 +191,8 @@ private struct AssistantBody: Encodable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, name, ai_model, answerer, system_prompt, locale, is_active, guest_access, allowed_domains
-        case operator_name, business_name, avatar_url, widget_theme, created_at, updated_at
+        case id, name, aiModel, answerer, systemPrompt, locale, isActive, guestAccess, allowedDomains
+        case operatorName, businessName, avatarURL, widgetTheme, createdAt, updatedAt
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -189,18 +200,18 @@ private struct AssistantBody: Encodable {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(assistant.id, forKey: .id)
         try container.encode(profile.name, forKey: .name)
-        try container.encode(profile.aiModel, forKey: .ai_model)
+        try container.encode(profile.aiModel, forKey: .aiModel)
         try container.encode(profile.answerer, forKey: .answerer)
-        try container.encode(profile.systemPrompt, forKey: .system_prompt)
+        try container.encode(profile.systemPrompt, forKey: .systemPrompt)
         try container.encode(profile.locale, forKey: .locale)
-        try container.encode(profile.isActive, forKey: .is_active)
-        try container.encode(profile.guestAccess, forKey: .guest_access)
-        try container.encode(profile.allowedDomains, forKey: .allowed_domains)
-        try container.encode(profile.operatorName, forKey: .operator_name)
-        try container.encode(profile.businessName, forKey: .business_name)
-        try container.encode(profile.avatarURL, forKey: .avatar_url)
-        try container.encode(profile.widgetTheme, forKey: .widget_theme)
-        try container.encode(assistant.createdAt, forKey: .created_at)
-        try container.encode(assistant.updatedAt, forKey: .updated_at)
+        try container.encode(profile.isActive, forKey: .isActive)
+        try container.encode(profile.guestAccess, forKey: .guestAccess)
+        try container.encode(profile.allowedDomains, forKey: .allowedDomains)
+        try container.encode(profile.operatorName, forKey: .operatorName)
+        try container.encode(profile.businessName, forKey: .businessName)
+        try container.encode(profile.avatarURL, forKey: .avatarURL)
+        try container.encode(profile.widgetTheme, forKey: .widgetTheme)
+        try container.encode(assistant.createdAt, forKey: .createdAt)
+        try container.encode(assistant.updatedAt, forKey: .updatedAt)
     }
 }

@@ -37,16 +37,16 @@ struct HealthRoutes {
     private struct StreamHealth: Encodable {
         let service = "sse"
         let status: String
-        let redis_status: String
-        let active_connections: Int
+        let redisStatus: String
+        let activeConnections: Int
         let timestamp: String
     }
 
     @Sendable func streams(_ request: Request, context: ChatContext) async throws -> Response {
         .json(
             StreamHealth(
-                status: hub.isDraining ? "draining" : "healthy", redis_status: "not_configured",
-                active_connections: hub.streamCount,
+                status: hub.isDraining ? "draining" : "healthy", redisStatus: "not_configured",
+                activeConnections: hub.streamCount,
                 timestamp: Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)).rfc3339))
     }
 }

@@ -23,8 +23,8 @@ struct OperatorDialogRoutes {
 
     private struct ListBody: Encodable {
         let items: [Dialog]
-        let next_cursor: String?
-        let has_more: Bool
+        let nextCursor: String?
+        let hasMore: Bool
         let cursor: String
     }
 
@@ -37,22 +37,22 @@ struct OperatorDialogRoutes {
         return .json(
             ListBody(
                 items: listing.dialogs,
-                next_cursor: listing.hasMore ? listing.dialogs.last?.lastMessage.map { "\($0.id)" } : nil,
-                has_more: listing.hasMore, cursor: "\(listing.cursor)"))
+                nextCursor: listing.hasMore ? listing.dialogs.last?.lastMessage.map { "\($0.id)" } : nil,
+                hasMore: listing.hasMore, cursor: "\(listing.cursor)"))
     }
 
     private struct ReadBody: Encodable {
         let dialog: Dialog
         let cursor: String
-        let dialog_cursor: String
+        let dialogCursor: String
 
-        private enum CodingKeys: CodingKey { case cursor, dialog_cursor }
+        private enum CodingKeys: CodingKey { case cursor, dialogCursor }
 
         func encode(to encoder: any Encoder) throws {
             try dialog.encode(to: encoder)
             var container = encoder.container(keyedBy: CodingKeys.self)
             try container.encode(cursor, forKey: .cursor)
-            try container.encode(dialog_cursor, forKey: .dialog_cursor)
+            try container.encode(dialogCursor, forKey: .dialogCursor)
         }
     }
 
@@ -62,14 +62,14 @@ struct OperatorDialogRoutes {
             throw Problem.notFound
         }
         return .json(
-            ReadBody(dialog: found.dialog, cursor: "\(found.accountCursor)", dialog_cursor: "\(found.dialogCursor)"))
+            ReadBody(dialog: found.dialog, cursor: "\(found.accountCursor)", dialogCursor: "\(found.dialogCursor)"))
     }
 
     private struct HistoryBody: Encodable {
         let items: [Message]
-        let has_more: Bool
+        let hasMore: Bool
         let cursor: String
-        let dialog_cursor: String
+        let dialogCursor: String
     }
 
     @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
@@ -80,14 +80,14 @@ struct OperatorDialogRoutes {
         guard let page else { throw Problem.notFound }
         return .json(
             HistoryBody(
-                items: page.messages, has_more: page.hasMore, cursor: "\(page.accountCursor)",
-                dialog_cursor: "\(page.dialogCursor)"))
+                items: page.messages, hasMore: page.hasMore, cursor: "\(page.accountCursor)",
+                dialogCursor: "\(page.dialogCursor)"))
     }
 
     // MARK: Writing
 
     private struct SendBody: StrictBody {
-        static let fields: Set = ["text", "client_message_id"]
+        typealias CodingKeys = MessageBody.CodingKeys
         let message: MessageBody
 
         init(from decoder: any Decoder) throws {
@@ -111,21 +111,24 @@ struct OperatorDialogRoutes {
     // MARK: Stream tokens
 
     private struct StreamTokenRequest: StrictBody {
-        static let fields: Set = ["dialog_id"]
-        let dialog_id: Int64?
+        let dialogID: Int64?
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case dialogID = "dialog_id"
+        }
     }
 
     private struct StreamTokenBody: Encodable {
-        let stream_token: String
-        let expires_in: Int
+        let streamToken: String
+        let expiresIn: Int
     }
 
     @Sendable func streamToken(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.operatorCaller(request)
-        let dialog = try await request.strictJSON(StreamTokenRequest.self).dialog_id.map { Dialog.ID($0) }
+        let dialog = try await request.strictJSON(StreamTokenRequest.self).dialogID.map { Dialog.ID($0) }
         if let dialog, try await dialogs.find(dialog, in: caller.accountID) == nil { throw Problem.notFound }
         let made = try await access.streamToken(for: caller, dialog: dialog)
-        return .json(StreamTokenBody(stream_token: made.token, expires_in: made.expiresIn), status: .created)
+        return .json(StreamTokenBody(streamToken: made.token, expiresIn: made.expiresIn), status: .created)
     }
 }
 

@@ -88,7 +88,7 @@ struct StreamRoutes {
         }
 
         let cursor: String
-        let has_more: Bool
+        let hasMore: Bool
         let reset: Reset?
     }
 
@@ -101,7 +101,7 @@ struct StreamRoutes {
         let items = page.events.map { $0.data(in: stream) }.joined(separator: ",")
         let rest = JSONText.of(
             Page(
-                cursor: "\(page.cursor)", has_more: page.hasMore,
+                cursor: "\(page.cursor)", hasMore: page.hasMore,
                 reset: page.reset.map { Page.Reset(reason: $0.rawValue) }))
         var response = Response.json([String]())
         response.body = ResponseBody(byteBuffer: ByteBuffer(string: #"{"items":["# + items + "]," + rest.dropFirst()))

@@ -24,11 +24,11 @@ struct VisitorRoutes {
 
     private struct OpenedBody: Encodable {
         let id: Dialog.ID
-        let guest_id: String?
+        let guestID: String?
         let created: Bool
         let status: Dialog.Status
         let cursor: String
-        let stream_token: String
+        let streamToken: String
         let handoff: Handoff
     }
 
@@ -40,9 +40,9 @@ struct VisitorRoutes {
         let opened = try await dialogs.open(caller.guest, in: assistant.accountID)
         return .json(
             OpenedBody(
-                id: opened.dialog.id, guest_id: given == nil ? secret.text : nil, created: opened.isNew,
+                id: opened.dialog.id, guestID: given == nil ? secret.text : nil, created: opened.isNew,
                 status: opened.dialog.status, cursor: "\(opened.cursor)",
-                stream_token: try await access.streamToken(for: caller, dialog: opened.dialog.id).token,
+                streamToken: try await access.streamToken(for: caller, dialog: opened.dialog.id).token,
                 handoff: opened.dialog.handoff))
     }
 
@@ -52,14 +52,14 @@ struct VisitorRoutes {
             let status: Dialog.Status
             let handoff: Handoff
             let cursor: String
-            let last_message: Message?
-            let created_at: Timestamp
-            let updated_at: Timestamp
-            let closed_at: Timestamp?
+            let lastMessage: Message?
+            let createdAt: Timestamp
+            let updatedAt: Timestamp
+            let closedAt: Timestamp?
         }
 
         let items: [Item]
-        let has_more: Bool
+        let hasMore: Bool
     }
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
@@ -69,11 +69,11 @@ struct VisitorRoutes {
         let items = found.prefix(limit).map { opened in
             ListBody.Item(
                 id: opened.dialog.id, status: opened.dialog.status, handoff: opened.dialog.handoff,
-                cursor: "\(opened.cursor)", last_message: opened.dialog.lastMessage,
-                created_at: opened.dialog.createdAt, updated_at: opened.dialog.updatedAt,
-                closed_at: opened.dialog.closedAt)
+                cursor: "\(opened.cursor)", lastMessage: opened.dialog.lastMessage,
+                createdAt: opened.dialog.createdAt, updatedAt: opened.dialog.updatedAt,
+                closedAt: opened.dialog.closedAt)
         }
-        return .json(ListBody(items: items, has_more: found.count > limit))
+        return .json(ListBody(items: items, hasMore: found.count > limit))
     }
 
     // MARK: Messages
@@ -81,8 +81,8 @@ struct VisitorRoutes {
     private struct HistoryBody: Encodable {
         let items: [Message]
         let cursor: String
-        let has_more: Bool
-        let stream_token: String
+        let hasMore: Bool
+        let streamToken: String
     }
 
     @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
@@ -94,24 +94,24 @@ struct VisitorRoutes {
         guard let page else { throw Problem.notFound }
         return .json(
             HistoryBody(
-                items: page.messages, cursor: "\(page.dialogCursor)", has_more: page.hasMore,
-                stream_token: try await access.streamToken(for: caller, dialog: id).token))
+                items: page.messages, cursor: "\(page.dialogCursor)", hasMore: page.hasMore,
+                streamToken: try await access.streamToken(for: caller, dialog: id).token))
     }
 
     private struct SentBody: Encodable {
-        let user_message: Message
-        let assistant_message: Message?
-        let handoff_status: Handoff.Status
+        let userMessage: Message
+        let assistantMessage: Message?
+        let handoffStatus: Handoff.Status
         let head: String
 
-        private enum CodingKeys: CodingKey { case user_message, assistant_message, handoff_status, head }
+        private enum CodingKeys: CodingKey { case userMessage, assistantMessage, handoffStatus, head }
 
         func encode(to encoder: any Encoder) throws {
             var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(user_message, forKey: .user_message)
+            try container.encode(userMessage, forKey: .userMessage)
             // The answer comes by the stream; the field stands for clients of the system this one replaces.
-            try container.encode(assistant_message, forKey: .assistant_message)
-            try container.encode(handoff_status, forKey: .handoff_status)
+            try container.encode(assistantMessage, forKey: .assistantMessage)
+            try container.encode(handoffStatus, forKey: .handoffStatus)
             try container.encode(head, forKey: .head)
         }
     }
@@ -126,7 +126,7 @@ struct VisitorRoutes {
                 draft: try body.draft(), clientMessageID: try body.key()))
         var response = Response.json(
             SentBody(
-                user_message: posted.message, assistant_message: nil, handoff_status: posted.handoff,
+                userMessage: posted.message, assistantMessage: nil, handoffStatus: posted.handoff,
                 head: "\(posted.head)"))
         response.markReplay(posted)
         return response
@@ -136,7 +136,12 @@ struct VisitorRoutes {
 /// A message as clients send it. Whoever sends a `sender` is not asked for one.
 struct MessageBody: Decodable {
     let text: String?
-    let client_message_id: String?
+    let clientMessageID: String?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case text
+        case clientMessageID = "client_message_id"
+    }
 
     func draft() throws -> Draft {
         guard let text else { throw Refusal.textMissing }
@@ -144,8 +149,8 @@ struct MessageBody: Decodable {
     }
 
     func key() throws -> UUID? {
-        guard let client_message_id else { return nil }
-        guard let key = UUID(uuidString: client_message_id) else {
+        guard let clientMessageID else { return nil }
+        guard let key = UUID(uuidString: clientMessageID) else {
             throw Problem.invalid("client_message_id", "A UUID is needed.")
         }
         return key

@@ -22,6 +22,7 @@ struct ChatConnection: ServerChildChannelValue {
 struct ChatChannel: ServerChildChannel, HTTPChannelHandler {
     let responder: Responder
     let streams: StreamResponder
+    let executors: LoopExecutors
     let limits: ConnectionHandler.Limits
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<ChatConnection> {
@@ -54,6 +55,9 @@ struct ChatChannel: ServerChildChannel, HTTPChannelHandler {
 
     func handle(value connection: ChatConnection, logger: Logger) async {
         guard let library = try? await connection.library.get() else { return }
-        await handleHTTP(asyncChannel: library, logger: logger)
+        // A hop to another thread would cost more than most answers do.
+        await withTaskExecutorPreference(executors[connection.channel.eventLoop]) {
+            await handleHTTP(asyncChannel: library, logger: logger)
+        }
     }
 }

@@ -212,7 +212,7 @@ extension PostgresConnection {
         return steps
     }
 
-    private func check(_ command: Command) throws(PostgresError) {
+    func check(_ command: Command) throws(PostgresError) {
         if let position = command.unusable {
             throw PostgresError(.unusableBind, statement: command.statement.name, message: "$\(position) holds a NUL")
         }

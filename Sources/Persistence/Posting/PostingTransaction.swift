@@ -15,84 +15,60 @@ enum PostingTransaction {
         _ postings: [Posting], locking: Locking, on connection: isolated PostgresConnection
     ) throws -> PostingBatch {
         try connection.transaction { connection in
-            let accounts = try lockAccounts(of: postings, locking, on: connection)
-            var ground = PostingBatch.Ground(
-                generation: accounts.generation, now: Timestamp(microseconds: 0), accounts: accounts.seqs,
-                dialogs: [:], known: [:], messageIDs: [])
-            guard !ground.accounts.isEmpty else { return PostingBatch(postings, on: ground) }
-            ground.dialogs = try lockDialogs(of: postings, in: ground.accounts, on: connection)
-            if !ground.dialogs.isEmpty { try read(&ground, for: postings, on: connection) }
-            let batch = PostingBatch(postings, on: ground)
-            if !batch.messages.isEmpty { try write(batch, on: connection) }
+            let batch = PostingBatch(postings, on: try ground(for: postings, locking, on: connection))
+            if !batch.messages.isEmpty { try connection.commit(with: writes(of: batch)) }
             return batch
         }
     }
 
-    private static func lockAccounts(
-        of postings: [Posting], _ locking: Locking, on connection: isolated PostgresConnection
-    ) throws -> (generation: Int64, seqs: [Account.ID: Int64]) {
-        let ids = Array(Set(postings.map(\.accountID.rawValue)))
-        let rows: Rows
+    /// Locks and reads in one round trip. Each statement begins when the one before it has ended, so what is read after
+    /// the locks is what was committed before they were had.
+    private static func ground(
+        for postings: [Posting], _ locking: Locking, on connection: isolated PostgresConnection
+    ) throws -> PostingBatch.Ground {
+        let accounts = Array(Set(postings.map(\.accountID.rawValue)))
+        let dialogs = Array(Set(postings.map(\.dialogID.rawValue)))
+        let keys = postings.map(\.uniqueKey)
+        var commands: [Command]
         switch locking {
         case .skippingBusy:
-            rows = try connection.run(.lockFreeAccounts, ids)
+            commands = [Command(.lockFreeAccounts, accounts)]
         case .waiting(let milliseconds):
-            rows = try connection.pipeline([
-                Command(.lockTimeout, "\(max(milliseconds, 1))ms"), Command(.lockAccounts, ids),
-            ])[1]
+            commands = [Command(.lockTimeout, "\(max(milliseconds, 1))ms"), Command(.lockAccounts, accounts)]
         }
-        var seqs: [Account.ID: Int64] = [:]
-        for row in rows { seqs[try row.get(0)] = try row.get(1) }
-        return (try rows.first?.get(2) ?? 0, seqs)
-    }
-
-    private static func lockDialogs(
-        of postings: [Posting], in accounts: [Account.ID: Int64], on connection: isolated PostgresConnection
-    ) throws -> [Dialog.ID: PostingBatch.DialogRow] {
-        // Dialogs of accounts that are not held here stay untouched, whatever a posting claims.
-        let ids = Set(postings.filter { accounts[$0.accountID] != nil }.map(\.dialogID.rawValue))
-        let rows = try connection.run(.lockDialogs, Array(ids), accounts.keys.map(\.rawValue))
-        var dialogs: [Dialog.ID: PostingBatch.DialogRow] = [:]
-        dialogs.reserveCapacity(rows.count)
-        for row in rows {
-            let dialog = Dialog(
-                id: try row.get(0), accountID: try row.get(1), assistantID: try row.get(2), channel: try row.get(3),
-                status: try row.get(5), handoff: Handoff(status: try row.get(8), epoch: try row.get(9)),
-                lastMessage: nil, lastSeq: try row.get(6), createdAt: try row.get(10), updatedAt: try row.get(11),
-                closedAt: try row.get(12))
-            dialogs[dialog.id] = PostingBatch.DialogRow(
-                dialog: dialog, guest: Guest(assistantID: dialog.assistantID, hash: try row.get(4)),
-                hasMessages: try row.get(7))
-        }
-        return dialogs
-    }
-
-    private static func read(
-        _ ground: inout PostingBatch.Ground, for postings: [Posting], on connection: isolated PostgresConnection
-    ) throws {
-        let keys = postings.map(\.uniqueKey)
-        let results = try connection.pipeline([
+        commands += [
+            Command(.lockDialogs, dialogs, accounts),
             Command(
                 .knownMessages, keys.map(\.dialogID.rawValue), keys.map(\.clientMessageID), keys.map(\.principal)),
             Command(.newMessageIDs, postings.count),
-        ])
-        for row in results[0] {
+        ]
+        let results = try connection.pipeline(commands).suffix(4).map { $0 }
+
+        var ground = PostingBatch.Ground(
+            generation: try results[0].first?.get(2) ?? 0, now: Timestamp(microseconds: 0), accounts: [:],
+            dialogs: [:], known: [:], messageIDs: try results[3].map { try $0.get(0) })
+        for row in results[0] { ground.accounts[try row.get(0)] = try row.get(1) }
+        for row in results[1] {
+            let locked = try PostingBatch.DialogRow(row: row)
+            ground.dialogs[locked.dialog.id] = locked
+        }
+        for row in results[2] {
             let message = try Message(row: row)
             let key = MessageKey(
                 dialogID: message.dialogID, principal: try row.get(Message.columnCount),
                 clientMessageID: message.clientMessageID)
             ground.known[key] = PostingBatch.Known(message: message)
         }
-        ground.messageIDs = try results[1].map { try $0.get(0) }
-        if let row = results[1].first { ground.now = try row.get(1) }
+        if let row = results[3].first { ground.now = try row.get(1) }
+        return ground
     }
 
-    private static func write(_ batch: PostingBatch, on connection: isolated PostgresConnection) throws {
+    private static func writes(of batch: PostingBatch) -> [Command] {
         let messages = batch.messages
         let events = batch.events
         let dialogs = Array(batch.dialogs.values)
         let moment = messages[0].message.timestamp.microseconds
-        _ = try connection.pipeline([
+        return [
             Command(
                 .insertMessages,
                 messages.map(\.message.id.rawValue), messages.map(\.accountID.rawValue),
@@ -109,7 +85,20 @@ enum PostingTransaction {
                 .updateDialogs,
                 dialogs.map(\.dialog.id.rawValue), dialogs.map(\.dialog.lastSeq),
                 dialogs.map { $0.dialog.lastMessage?.id.rawValue }, moment),
-        ])
+        ]
+    }
+}
+
+extension PostingBatch.DialogRow {
+    fileprivate init(row: Row) throws {
+        let dialog = Dialog(
+            id: try row.get(0), accountID: try row.get(1), assistantID: try row.get(2), channel: try row.get(3),
+            status: try row.get(5), handoff: Handoff(status: try row.get(8), epoch: try row.get(9)),
+            lastMessage: nil, lastSeq: try row.get(6), createdAt: try row.get(10), updatedAt: try row.get(11),
+            closedAt: try row.get(12))
+        self.init(
+            dialog: dialog, guest: Guest(assistantID: dialog.assistantID, hash: try row.get(4)),
+            hasMessages: try row.get(7))
     }
 }
 
@@ -132,15 +121,20 @@ extension Statement {
         ORDER BY a.id FOR NO KEY UPDATE OF a
         """)
 
+    /// Only dialogs whose account this transaction holds, whatever a posting claims: the accounts are asked for again,
+    /// without waiting, which for those that are held already changes nothing.
     fileprivate static let lockDialogs = Statement(
         "posting.lock_dialogs",
         """
+        WITH held AS MATERIALIZED (
+            SELECT id FROM accounts WHERE id = ANY ($2::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+        )
         SELECT id, account_id, assistant_id, channel, guest_hash, status, last_seq, last_message_id IS NOT NULL,
                handoff_status, handoff_epoch, (extract(epoch FROM created_at) * 1000000)::bigint,
                (extract(epoch FROM updated_at) * 1000000)::bigint, (extract(epoch FROM closed_at) * 1000000)::bigint
-        FROM dialogs
-        WHERE id = ANY ($1::bigint[]) AND account_id = ANY ($2::bigint[])
-        ORDER BY id FOR NO KEY UPDATE
+        FROM dialogs d
+        WHERE id = ANY ($1::bigint[]) AND account_id IN (SELECT id FROM held)
+        ORDER BY id FOR NO KEY UPDATE OF d
         """)
 
     /// A statement of its own after the locks: under READ COMMITTED it sees what was committed before they were had.
