@@ -2,10 +2,10 @@ import Domain
 import Persistence
 import Synchronization
 
-/// Assistants as visitors' credentials need them, asked from the database and remembered for two seconds: every message
+/// Assistants as visitors' credentials need them, asked from the database and remembered for four seconds: every message
 /// of every visitor asks, and what an owner changes must work at once.
 final class AssistantDirectory: Sendable {
-    private static let freshness = Duration.seconds(2)
+    private static let freshness = Duration.seconds(4)
     private static let limit = 10_000
 
     private struct Entry: Sendable {

@@ -21,39 +21,19 @@ struct OperatorDialogRoutes {
 
     // MARK: Reading
 
-    private struct ListBody: Encodable {
-        let items: [Dialog]
-        let nextCursor: String?
-        let hasMore: Bool
-        let cursor: String
-    }
-
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.operatorCaller(request)
         let limit = try request.number("limit", in: 1...100, default: 50)
         guard let listing = try await dialogs.list(in: caller.accountID, try request.dialogFilter(), limit: limit) else {
             throw Problem.notFound
         }
-        return .json(
-            ListBody(
-                items: listing.dialogs,
-                nextCursor: listing.hasMore ? listing.dialogs.last?.lastMessage.map { "\($0.id)" } : nil,
-                hasMore: listing.hasMore, cursor: "\(listing.cursor)"))
-    }
-
-    private struct ReadBody: Encodable {
-        let dialog: Dialog
-        let cursor: String
-        let dialogCursor: String
-
-        private enum CodingKeys: CodingKey { case cursor, dialogCursor }
-
-        func encode(to encoder: any Encoder) throws {
-            try dialog.encode(to: encoder)
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(cursor, forKey: .cursor)
-            try container.encode(dialogCursor, forKey: .dialogCursor)
-        }
+        let last = listing.hasMore ? listing.dialogs.last?.lastMessage : nil
+        var body = JSONObject()
+        body.add("items", listing.dialogs)
+        body.add(ifPresent: "next_cursor", last.map { "\($0.id)" })
+        body.add("has_more", listing.hasMore)
+        body.add("cursor", listing.cursor)
+        return .json(body.finished())
     }
 
     @Sendable func read(_ request: Request, context: ChatContext) async throws -> Response {
@@ -61,15 +41,10 @@ struct OperatorDialogRoutes {
         guard let found = try await dialogs.find(try context.id("id"), in: caller.accountID) else {
             throw Problem.notFound
         }
-        return .json(
-            ReadBody(dialog: found.dialog, cursor: "\(found.accountCursor)", dialogCursor: "\(found.dialogCursor)"))
-    }
-
-    private struct HistoryBody: Encodable {
-        let items: [Message]
-        let hasMore: Bool
-        let cursor: String
-        let dialogCursor: String
+        var body = found.dialog.object()
+        body.add("cursor", found.accountCursor)
+        body.add("dialog_cursor", found.dialogCursor)
+        return .json(body.finished())
     }
 
     @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
@@ -78,10 +53,12 @@ struct OperatorDialogRoutes {
             of: try context.id("id"), for: .operator(of: caller.accountID), try request.messageWindow(),
             limit: try request.number("limit", in: 1...100, default: 50))
         guard let page else { throw Problem.notFound }
-        return .json(
-            HistoryBody(
-                items: page.messages, hasMore: page.hasMore, cursor: "\(page.accountCursor)",
-                dialogCursor: "\(page.dialogCursor)"))
+        var body = JSONObject()
+        body.add("items", page.messages)
+        body.add("has_more", page.hasMore)
+        body.add("cursor", page.accountCursor)
+        body.add("dialog_cursor", page.dialogCursor)
+        return .json(body.finished())
     }
 
     // MARK: Writing
@@ -103,7 +80,7 @@ struct OperatorDialogRoutes {
             Posting(
                 speaker: .operator(caller.id, name: caller.displayName), accountID: caller.accountID, dialogID: id,
                 draft: try body.draft(), clientMessageID: try body.key()))
-        var response = Response.json(posted.message)
+        var response = Response.json(posted.message.json)
         response.markReplay(posted)
         return response
     }

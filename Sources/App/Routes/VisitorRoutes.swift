@@ -22,68 +22,53 @@ struct VisitorRoutes {
 
     // MARK: Opening
 
-    private struct OpenedBody: Encodable {
-        let id: Dialog.ID
-        let guestID: String?
-        let created: Bool
-        let status: Dialog.Status
-        let cursor: String
-        let streamToken: String
-        let handoff: Handoff
-    }
-
     @Sendable func open(_ request: Request, context: ChatContext) async throws -> Response {
         let assistant = try await access.assistant(request, at: door)
         let given = try access.guestSecret(request)
         let secret = given ?? .mint()
         let caller = VisitorCaller(assistant: assistant, guest: secret.guest(of: assistant.id))
         let opened = try await dialogs.open(caller.guest, in: assistant.accountID)
-        return .json(
-            OpenedBody(
-                id: opened.dialog.id, guestID: given == nil ? secret.text : nil, created: opened.isNew,
-                status: opened.dialog.status, cursor: "\(opened.cursor)",
-                streamToken: try await access.streamToken(for: caller, dialog: opened.dialog.id).token,
-                handoff: opened.dialog.handoff))
-    }
-
-    private struct ListBody: Encodable {
-        struct Item: Encodable {
-            let id: Dialog.ID
-            let status: Dialog.Status
-            let handoff: Handoff
-            let cursor: String
-            let lastMessage: Message?
-            let createdAt: Timestamp
-            let updatedAt: Timestamp
-            let closedAt: Timestamp?
-        }
-
-        let items: [Item]
-        let hasMore: Bool
+        var body = JSONObject()
+        body.add("id", opened.dialog.id)
+        if given == nil { body.add("guest_id", secret.text) }
+        body.add("created", opened.isNew)
+        body.add("status", opened.dialog.status)
+        body.add("cursor", opened.cursor)
+        body.add("stream_token", try await access.streamToken(for: caller, dialog: opened.dialog.id).token)
+        body.add("handoff", opened.dialog.handoff)
+        return .json(body.finished())
     }
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.visitor(request, at: door)
         let limit = try request.number("limit", in: 1...100, default: 50)
         let found = try await dialogs.list(of: caller.guest, limit: limit + 1)
-        let items = found.prefix(limit).map { opened in
-            ListBody.Item(
-                id: opened.dialog.id, status: opened.dialog.status, handoff: opened.dialog.handoff,
-                cursor: "\(opened.cursor)", lastMessage: opened.dialog.lastMessage,
-                createdAt: opened.dialog.createdAt, updatedAt: opened.dialog.updatedAt,
-                closedAt: opened.dialog.closedAt)
+        var body = JSONObject()
+        body.add("items", found.prefix(limit).map(VisitorsDialog.init))
+        body.add("has_more", found.count > limit)
+        return .json(body.finished())
+    }
+
+    /// What a visitor sees of a dialog: nothing that only operators should.
+    private struct VisitorsDialog: JSONWritable {
+        let opened: DialogStore.Opened
+
+        func write(to json: inout String) {
+            let dialog = opened.dialog
+            var object = JSONObject()
+            object.add("id", dialog.id)
+            object.add("status", dialog.status)
+            object.add("handoff", dialog.handoff)
+            object.add("cursor", opened.cursor)
+            object.add("last_message", dialog.lastMessage)
+            object.add("created_at", dialog.createdAt)
+            object.add("updated_at", dialog.updatedAt)
+            object.add("closed_at", dialog.closedAt)
+            json += object.finished()
         }
-        return .json(ListBody(items: items, hasMore: found.count > limit))
     }
 
     // MARK: Messages
-
-    private struct HistoryBody: Encodable {
-        let items: [Message]
-        let cursor: String
-        let hasMore: Bool
-        let streamToken: String
-    }
 
     @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.visitor(request, at: door)
@@ -92,28 +77,12 @@ struct VisitorRoutes {
             of: id, for: .visitor(caller.guest), try request.messageWindow(),
             limit: try request.number("limit", in: 1...100, default: 50))
         guard let page else { throw Problem.notFound }
-        return .json(
-            HistoryBody(
-                items: page.messages, cursor: "\(page.dialogCursor)", hasMore: page.hasMore,
-                streamToken: try await access.streamToken(for: caller, dialog: id).token))
-    }
-
-    private struct SentBody: Encodable {
-        let userMessage: Message
-        let assistantMessage: Message?
-        let handoffStatus: Handoff.Status
-        let head: String
-
-        private enum CodingKeys: CodingKey { case userMessage, assistantMessage, handoffStatus, head }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(userMessage, forKey: .userMessage)
-            // The answer comes by the stream; the field stands for clients of the system this one replaces.
-            try container.encode(assistantMessage, forKey: .assistantMessage)
-            try container.encode(handoffStatus, forKey: .handoffStatus)
-            try container.encode(head, forKey: .head)
-        }
+        var body = JSONObject()
+        body.add("items", page.messages)
+        body.add("cursor", page.dialogCursor)
+        body.add("has_more", page.hasMore)
+        body.add("stream_token", try await access.streamToken(for: caller, dialog: id).token)
+        return .json(body.finished())
     }
 
     @Sendable func send(_ request: Request, context: ChatContext) async throws -> Response {
@@ -124,10 +93,13 @@ struct VisitorRoutes {
             Posting(
                 speaker: .visitor(caller.guest), accountID: caller.assistant.accountID, dialogID: id,
                 draft: try body.draft(), clientMessageID: try body.key()))
-        var response = Response.json(
-            SentBody(
-                userMessage: posted.message, assistantMessage: nil, handoffStatus: posted.handoff,
-                head: "\(posted.head)"))
+        var answer = JSONObject()
+        answer.add("user_message", posted.message)
+        // The answer comes by the stream; the field stands for clients of the system this one replaces.
+        answer.add("assistant_message", Message?.none)
+        answer.add("handoff_status", posted.handoff)
+        answer.add("head", posted.head)
+        var response = Response.json(answer.finished())
         response.markReplay(posted)
         return response
     }

@@ -2,8 +2,8 @@
 package struct Dialog: Sendable, Equatable {
     package typealias ID = Identifier<Dialog>
 
-    package enum Channel: String, Codable, Sendable { case web, telegram }
-    package enum Status: String, Codable, Sendable { case open, closed }
+    package enum Channel: String, JSONWritable, Sendable { case web, telegram }
+    package enum Status: String, JSONWritable, Sendable { case open, closed }
 
     package var id: ID
     package var accountID: Account.ID
@@ -38,8 +38,8 @@ package struct Dialog: Sendable, Equatable {
 
 /// Who speaks for the account in a dialog. The machine that moves it belongs to the handoff itself; here is what
 /// every answer tells of it.
-package struct Handoff: Sendable, Equatable, Encodable {
-    package enum Status: String, Codable, Sendable, CaseIterable {
+package struct Handoff: Sendable, Equatable {
+    package enum Status: String, JSONWritable, Sendable, CaseIterable {
         case none, requested, active, released, cancelled
     }
 
@@ -53,41 +53,36 @@ package struct Handoff: Sendable, Equatable, Encodable {
     }
 }
 
-extension Dialog: Encodable {
-    private enum CodingKeys: String, CodingKey {
-        case id
-        case assistantID = "assistant_id"
-        case channel, visitor, status, handoff
-        case lastMessage = "last_message"
-        case createdAt = "created_at"
-        case updatedAt = "updated_at"
-        case closedAt = "closed_at"
+extension Dialog: JSONWritable {
+    package func write(to json: inout String) {
+        json += object().finished()
     }
 
-    private struct Visitor: Encodable {
-        let name: String?
-        let verified: Bool
-
-        private enum CodingKeys: CodingKey { case name, verified }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(name, forKey: .name)
-            try container.encode(verified, forKey: .verified)
-        }
+    /// As operators see it, open for more fields.
+    package func object() -> JSONObject {
+        var visitor = JSONObject()
+        visitor.add("name", String?.none)
+        visitor.add("verified", false)
+        var object = JSONObject()
+        object.add("id", id)
+        object.add("assistant_id", assistantID)
+        object.add("channel", channel)
+        object.add("visitor", Written(visitor.finished()))
+        object.add("status", status)
+        object.add("handoff", handoff)
+        object.add("last_message", lastMessage)
+        object.add("created_at", createdAt)
+        object.add("updated_at", updatedAt)
+        object.add("closed_at", closedAt)
+        return object
     }
+}
 
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(id, forKey: .id)
-        try container.encode(assistantID, forKey: .assistantID)
-        try container.encode(channel, forKey: .channel)
-        try container.encode(Visitor(name: nil, verified: false), forKey: .visitor)
-        try container.encode(status, forKey: .status)
-        try container.encode(handoff, forKey: .handoff)
-        try container.encode(lastMessage, forKey: .lastMessage)
-        try container.encode(createdAt, forKey: .createdAt)
-        try container.encode(updatedAt, forKey: .updatedAt)
-        try container.encode(closedAt, forKey: .closedAt)
+extension Handoff: JSONWritable {
+    package func write(to json: inout String) {
+        var object = JSONObject()
+        object.add("status", status)
+        object.add("epoch", epoch)
+        json += object.finished()
     }
 }

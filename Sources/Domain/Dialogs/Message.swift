@@ -4,11 +4,11 @@ package import FoundationEssentials
 package struct Message: Sendable, Equatable {
     package typealias ID = Identifier<Message>
 
-    package enum Sender: String, Codable, Sendable, CaseIterable {
+    package enum Sender: String, JSONWritable, Sendable, CaseIterable {
         case user, assistant, manager, system
     }
 
-    package struct Author: Sendable, Equatable, Encodable {
+    package struct Author: Sendable, Equatable {
         package let id: Operator.ID
         package let name: String
 
@@ -47,29 +47,29 @@ package struct Message: Sendable, Equatable {
     }
 }
 
-extension Message: Encodable {
-    private enum CodingKeys: String, CodingKey {
-        case id
-        case dialogID = "dialog_id"
-        case seq, sender, text, timestamp
-        case kind = "message_kind"
-        case systemType = "system_type"
-        case clientMessageID = "client_message_id"
-        case author
-    }
-
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(id, forKey: .id)
-        try container.encode(dialogID, forKey: .dialogID)
+extension Message: JSONWritable {
+    package func write(to json: inout String) {
+        var object = JSONObject()
+        object.add("id", id)
+        object.add("dialog_id", dialogID)
         // `null`, not absent: API.md tells notes from messages by it.
-        try container.encode(seq, forKey: .seq)
-        try container.encode(sender, forKey: .sender)
-        try container.encode(text, forKey: .text)
-        try container.encode(timestamp, forKey: .timestamp)
-        try container.encode(kind, forKey: .kind)
-        try container.encodeIfPresent(systemType, forKey: .systemType)
-        try container.encode(clientMessageID.uuidString.lowercased(), forKey: .clientMessageID)
-        try container.encodeIfPresent(author, forKey: .author)
+        object.add("seq", seq)
+        object.add("sender", sender)
+        object.add("text", text)
+        object.add("timestamp", timestamp)
+        object.add("message_kind", kind)
+        object.add(ifPresent: "system_type", systemType)
+        object.add("client_message_id", clientMessageID)
+        object.add(ifPresent: "author", author)
+        json += object.finished()
+    }
+}
+
+extension Message.Author: JSONWritable {
+    package func write(to json: inout String) {
+        var object = JSONObject()
+        object.add("id", id)
+        object.add("name", name)
+        json += object.finished()
     }
 }

@@ -115,9 +115,9 @@ package struct PostingBatch: Sendable {
         row.hasMessages = true
         if !before.hasMessages {
             // Operators see a dialog from its first message on; the visitor has known it since it was opened.
-            announce(DialogNew(dialog: row.dialog), as: "dialog:new", of: row.dialog, seq: nil)
+            announce("dialog:new", of: row.dialog, seq: nil) { $0.add("dialog", row.dialog) }
         }
-        announce(MessageNew(message: message), as: "message:new", of: row.dialog, seq: row.dialog.lastSeq)
+        announce("message:new", of: row.dialog, seq: row.dialog.lastSeq) { $0.add("message", message) }
 
         messages.append(NewMessage(accountID: posting.accountID, principal: posting.speaker.principal, message: message))
         ground.dialogs[posting.dialogID] = row
@@ -126,7 +126,11 @@ package struct PostingBatch: Sendable {
         return posted(message, in: row, isReplay: false)
     }
 
-    private mutating func announce(_ payload: some Encodable, as type: String, of dialog: Dialog, seq: Int64?) {
+    private mutating func announce(
+        _ type: String, of dialog: Dialog, seq: Int64?, _ fill: (inout JSONObject) -> Void
+    ) {
+        var payload = JSONObject()
+        fill(&payload)
         let number = ground.accounts[dialog.accountID, default: 0] + 1
         ground.accounts[dialog.accountID] = number
         accounts[dialog.accountID] = number
@@ -134,7 +138,7 @@ package struct PostingBatch: Sendable {
             StreamEvent(
                 generation: ground.generation, accountID: dialog.accountID, seq: number,
                 dialog: StreamEvent.Place(dialogID: dialog.id, seq: seq), type: type,
-                payload: JSONText.of(payload), at: ground.now))
+                payload: payload.finished(), at: ground.now))
     }
 
     private func posted(_ message: Message, in row: DialogRow, isReplay: Bool) -> Posted {
@@ -142,7 +146,4 @@ package struct PostingBatch: Sendable {
             message: message, head: Cursor(generation: ground.generation, number: row.dialog.lastSeq),
             handoff: row.dialog.handoff.status, isReplay: isReplay)
     }
-
-    private struct DialogNew: Encodable { let dialog: Dialog }
-    private struct MessageNew: Encodable { let message: Message }
 }

@@ -49,6 +49,9 @@ package actor MessageWriter: Service {
     private var isStopped = false
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
+    /// Committed batches, in commit order. No longer than what waits for an outcome.
+    private let finished: AsyncStream<([Item], PostingBatch)>
+    private let written: AsyncStream<([Item], PostingBatch)>.Continuation
 
     /// - Parameters:
     ///   - sink: gets the events of every commit, in commit order for each account.
@@ -64,6 +67,7 @@ package actor MessageWriter: Service {
         primary = PostgresPool(configuration, size: 1, onConnect: LogGeneration.confirm, logger: logger)
         aside = PostgresPool(configuration, size: 2, onConnect: LogGeneration.confirm, logger: logger)
         (wake, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+        (finished, written) = AsyncStream.makeStream()
     }
 
     /// Stores a message and answers once it is durable.
@@ -82,6 +86,16 @@ package actor MessageWriter: Service {
 
     package func run() async throws {
         await withDiscardingTaskGroup { group in
+            group.addTask { await self.settleWritten() }
+            await writeGathered()
+            written.finish()
+        }
+        await primary.shutdown()
+        await aside.shutdown()
+    }
+
+    private func writeGathered() async {
+        await withDiscardingTaskGroup { group in
             group.addTask { await cancelWhenGracefulShutdown { await self.watchDeadlines() } }
             await withGracefulShutdownHandler {
                 for await _ in wake {
@@ -96,8 +110,6 @@ package actor MessageWriter: Service {
                 Task { await self.stop() }
             }
         }
-        await primary.shutdown()
-        await aside.shutdown()
     }
 
     private func stop() {
@@ -150,9 +162,8 @@ package actor MessageWriter: Service {
                 if !batch.events.isEmpty { afterCommit() }
                 return batch
             }
-            sink.ingest(batch.events)
-            WriterMetrics.batch(messages: batch.messages.count)
-            settle(items, by: batch)
+            putBackBusy(items, by: batch)
+            written.yield((items, batch))
         } catch let error as PostgresError where error.isUnavailable {
             tryAgain(items, after: error)
         } catch {
@@ -174,19 +185,34 @@ package actor MessageWriter: Service {
         return try body()
     }
 
+    /// Hands on and answers what was committed while the next batch is under way already.
+    private func settleWritten() async {
+        for await (items, batch) in finished {
+            sink.ingest(batch.events)
+            WriterMetrics.batch(messages: batch.messages.count)
+            settle(items, by: batch)
+        }
+    }
+
     private func settle(_ items: [Item], by batch: PostingBatch) {
-        var again: [Item] = []
         for (item, outcome) in zip(items, batch.outcomes) {
             switch outcome {
             case .posted(let posted): finish(item.ticket, .success(posted))
             case .refused(let refusal): finish(item.ticket, .failure(refusal))
-            case .busy:
-                var item = item
-                item.busyRounds += 1
-                again.append(item)
+            case .busy: break
             }
         }
-        putBack(again)
+    }
+
+    /// At once, before anybody who came later can be taken.
+    private func putBackBusy(_ items: [Item], by batch: PostingBatch) {
+        putBack(
+            zip(items, batch.outcomes).compactMap { item, outcome in
+                guard case .busy = outcome else { return nil }
+                var item = item
+                item.busyRounds += 1
+                return item
+            })
     }
 
     /// The transaction's outcome is unknown or it did not happen. By their keys the postings may be run again.
