@@ -6,8 +6,8 @@ enum FaultPoints {
     /// `REPLYX_FAULT_KILL_AFTER_COMMIT` names exists.
     static func afterCommit() {
         #if DEBUG
-        guard let path = getenv("REPLYX_FAULT_KILL_AFTER_COMMIT"), access(path, F_OK) == 0 else { return }
-        kill(getpid(), SIGKILL)
+            guard let path = getenv("REPLYX_FAULT_KILL_AFTER_COMMIT"), access(path, F_OK) == 0 else { return }
+            kill(getpid(), SIGKILL)
         #endif
     }
 }

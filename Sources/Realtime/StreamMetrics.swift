@@ -1,5 +1,5 @@
-package import Domain
 package import CoreMetrics
+package import Domain
 
 /// What the streams tell of themselves. Labels are documented in docs/metrics.md.
 package enum StreamMetrics {

@@ -62,7 +62,9 @@ import Testing
         await #expect(throws: Tokens.Failure.invalid) { try await tokens.verify(forged, as: StreamToken.self) }
     }
 
-    @Test(arguments: ["", ".", "..", "a.b.c", "eyJhbGciOiJub25lIn0.eyJ0eXAiOiJzaXRlIn0.", String(repeating: "x", count: 9000)])
+    @Test(arguments: [
+        "", ".", "..", "a.b.c", "eyJhbGciOiJub25lIn0.eyJ0eXAiOiJzaXRlIn0.", String(repeating: "x", count: 9000),
+    ])
     func `what is no token is refused`(_ token: String) async throws {
         let tokens = await Tokens(secrets: [Self.new])
         await #expect(throws: Tokens.Failure.invalid) { try await tokens.verify(token, as: SiteToken.self) }
@@ -77,7 +79,10 @@ import Testing
         #expect(lower.guest(of: .init(1)) != lower.guest(of: .init(2)))
     }
 
-    @Test(arguments: ["", "short", "twenty-one-characters", String(repeating: "a", count: 129), "bad chars in here !!!!!!!!", "ответ-ответ-ответ-ответ-ответ"])
+    @Test(arguments: [
+        "", "short", "twenty-one-characters", String(repeating: "a", count: 129), "bad chars in here !!!!!!!!",
+        "ответ-ответ-ответ-ответ-ответ",
+    ])
     func `what could be guessed or hides something is no secret`(_ text: String) {
         #expect(GuestSecret(text) == nil)
     }

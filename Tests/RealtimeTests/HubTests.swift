@@ -55,7 +55,7 @@ final class MemoryLog: EventLog {
 struct TestClient: Sendable {
     let loop: any EventLoop
     let seat: NIOLoopBound<StreamSeat>
-    private let outlet: NIOLoopBound<FakeOutlet>
+    fileprivate let outlet: NIOLoopBound<FakeOutlet>
 
     static func seated(on loop: any EventLoop, in stream: StreamKey) async throws -> TestClient {
         try await loop.submit {
@@ -66,11 +66,6 @@ struct TestClient: Sendable {
         }.get()
     }
 
-    private init(loop: any EventLoop, seat: NIOLoopBound<StreamSeat>, outlet: NIOLoopBound<FakeOutlet>) {
-        self.loop = loop
-        self.seat = seat
-        self.outlet = outlet
-    }
 
     func events() async throws -> [EventStreamParser.Event] {
         let outlet = self.outlet

@@ -37,7 +37,9 @@ final class FakeOutlet: StreamOutlet {
         seat.write(ByteBuffer(repeating: 0x20, count: bytes))
     }
 
-    private func at(_ milliseconds: Int64) -> NIODeadline { .uptimeNanoseconds(1_000_000_000) + .milliseconds(milliseconds) }
+    private func at(_ milliseconds: Int64) -> NIODeadline {
+        .uptimeNanoseconds(1_000_000_000) + .milliseconds(milliseconds)
+    }
 
     @Test func `a client that keeps up is fine`() {
         var watch = LagWatch()

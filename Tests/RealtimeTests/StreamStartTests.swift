@@ -6,11 +6,13 @@ import Testing
 @Suite struct StreamStartTests {
     private static let head = Cursor(generation: 2, number: 40)
 
-    @Test(arguments: [
-        (nil, .live), ("", .live), ("2-40", .live), ("2-39", .resume(after: 39)), ("2-0", .resume(after: 0)),
-        ("2-41", .reset(.ahead)), ("1-40", .reset(.generation)), ("3-1", .reset(.generation)),
-        ("nonsense", .reset(.malformed)), ("2", .reset(.malformed)), ("2-40; DROP TABLE events", .reset(.malformed)),
-    ] as [(String?, StreamStart)])
+    @Test(
+        arguments: [
+            (nil, .live), ("", .live), ("2-40", .live), ("2-39", .resume(after: 39)), ("2-0", .resume(after: 0)),
+            ("2-41", .reset(.ahead)), ("1-40", .reset(.generation)), ("3-1", .reset(.generation)),
+            ("nonsense", .reset(.malformed)), ("2", .reset(.malformed)),
+            ("2-40; DROP TABLE events", .reset(.malformed)),
+        ] as [(String?, StreamStart)])
     func `a client's cursor decides where its stream begins`(_ requested: String?, _ start: StreamStart) {
         #expect(StreamStart.decide(requested: requested, head: Self.head) == start)
     }

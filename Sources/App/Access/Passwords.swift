@@ -64,7 +64,7 @@ struct Passwords: Sendable {
 
 extension [UInt8] {
     var hexadecimal: String {
-        let digits = Array<UInt8>("0123456789abcdef".utf8)
+        let digits = [UInt8]("0123456789abcdef".utf8)
         return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 

@@ -15,7 +15,8 @@ struct ListRoutes: AsyncParsableCommand {
     func run() async throws {
         let reader = ConfigReader(
             provider: InMemoryProvider(values: [
-                "database.url": "postgres://unused", "replyx.secrets": .init(stringLiteral: String(repeating: "-", count: 32)),
+                "database.url": "postgres://unused",
+                "replyx.secrets": .init(stringLiteral: String(repeating: "-", count: 32)),
             ]))
         let node = try await Node.build(
             try Settings(reader), setupCode: "", registry: PrometheusRegistry(), logger: .program(.error))

@@ -33,7 +33,8 @@ struct Settings: Sendable {
             guard let text = string(key) else { return fallback }
             guard let value = Int(text), range.contains(value) else {
                 let name = key.description.uppercased().replacing(".", with: "_")
-                throw Invalid(description: "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+                throw Invalid(
+                    description: "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
             }
             return value
         }
@@ -51,7 +52,8 @@ struct Settings: Sendable {
         secretList = reader.string(forKey: "replyx.secrets", isSecret: true)
         let level = string("replyx.log.level") ?? "info"
         guard let logLevel = Logger.Level(rawValue: level) else {
-            throw Invalid(description: "REPLYX_LOG_LEVEL must be one of trace, debug, info, notice, warning, error, critical")
+            throw Invalid(
+                description: "REPLYX_LOG_LEVEL must be one of trace, debug, info, notice, warning, error, critical")
         }
         self.logLevel = logLevel
         var streams = StreamSettings()
@@ -65,7 +67,8 @@ struct Settings: Sendable {
     func secrets() throws -> [String] {
         let secrets = (secretList ?? "").split(separator: ",").map(String.init)
         guard !secrets.isEmpty else {
-            throw Invalid(description: "REPLYX_SECRETS is needed: secrets of at least 32 characters, separated by commas")
+            throw Invalid(
+                description: "REPLYX_SECRETS is needed: secrets of at least 32 characters, separated by commas")
         }
         guard secrets.allSatisfy({ $0.utf8.count >= 32 }) else {
             throw Invalid(description: "Each of REPLYX_SECRETS must have at least 32 characters")

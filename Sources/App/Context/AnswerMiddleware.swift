@@ -67,7 +67,8 @@ private final class RequestCounters: Sendable {
     func counter(_ method: HTTPRequest.Method, _ route: String?, _ status: HTTPResponse.Status) -> Counter {
         // A method is the client's word; only those that some route has get a series of their own.
         let isKnown = route != nil && route != "NotFound"
-        let key = Key(method: isKnown ? method.rawValue : "any", route: isKnown ? route ?? "" : "none", status: status.code)
+        let key = Key(
+            method: isKnown ? method.rawValue : "any", route: isKnown ? route ?? "" : "none", status: status.code)
         return counters.withLock { counters in
             if let known = counters[key] { return known }
             let counter = Counter(

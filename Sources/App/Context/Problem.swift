@@ -56,7 +56,8 @@ extension Problem {
         case let error as any HTTPResponseError:
             switch error.status {
             case .notFound: self = .notFound
-            case .contentTooLarge: self = Problem(.contentTooLarge, "body_too_large", "The body is larger than allowed.")
+            case .contentTooLarge:
+                self = Problem(.contentTooLarge, "body_too_large", "The body is larger than allowed.")
             case .methodNotAllowed: self = Problem(.methodNotAllowed, "method_not_allowed", "Not with this method.")
             default: self = Problem(error.status, "malformed_request", "The request cannot be understood.")
             }

@@ -24,7 +24,8 @@ struct OperatorDialogRoutes {
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.operatorCaller(request)
         let limit = try request.number("limit", in: 1...100, default: 50)
-        guard let listing = try await dialogs.list(in: caller.accountID, try request.dialogFilter(), limit: limit) else {
+        guard let listing = try await dialogs.list(in: caller.accountID, try request.dialogFilter(), limit: limit)
+        else {
             throw Problem.notFound
         }
         let last = listing.hasMore ? listing.dialogs.last?.lastMessage : nil

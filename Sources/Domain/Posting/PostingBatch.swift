@@ -119,7 +119,8 @@ package struct PostingBatch: Sendable {
         }
         announce("message:new", of: row.dialog, seq: row.dialog.lastSeq) { $0.add("message", message) }
 
-        messages.append(NewMessage(accountID: posting.accountID, principal: posting.speaker.principal, message: message))
+        messages.append(
+            NewMessage(accountID: posting.accountID, principal: posting.speaker.principal, message: message))
         ground.dialogs[posting.dialogID] = row
         dialogs[posting.dialogID] = row
         ground.known[posting.uniqueKey] = Known(message: message)

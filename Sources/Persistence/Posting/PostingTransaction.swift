@@ -103,7 +103,8 @@ extension PostingBatch.DialogRow {
 }
 
 extension Statement {
-    fileprivate static let lockTimeout = Statement("posting.lock_timeout", "SELECT set_config('lock_timeout', $1, true)")
+    fileprivate static let lockTimeout = Statement(
+        "posting.lock_timeout", "SELECT set_config('lock_timeout', $1, true)")
 
     fileprivate static let lockFreeAccounts = Statement(
         "posting.lock_free_accounts",

@@ -1,5 +1,5 @@
-package import Domain
 import CoreMetrics
+package import Domain
 package import Logging
 import ServiceLifecycle
 import Synchronization

@@ -41,8 +41,12 @@ import Testing
             let numbers = try await withThrowingTaskGroup { group in
                 for number in 0..<10 {
                     group.addTask {
-                        (number, try await town.writer.append(
-                            town.posting("\(number)", by: dialog.guest, in: dialog.id, of: held)).message.seq)
+                        (
+                            number,
+                            try await town.writer.append(
+                                town.posting("\(number)", by: dialog.guest, in: dialog.id, of: held)
+                            ).message.seq
+                        )
                     }
                     try await Task.sleep(for: .milliseconds(20))
                 }

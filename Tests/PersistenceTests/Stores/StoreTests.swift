@@ -24,7 +24,9 @@ import Testing
         try await Town.with { town in
             let house = try await town.house()
             let first = try await town.dialog(in: house)
-            _ = try await town.pool.perform { try $0.run(Statement("test.close", "UPDATE dialogs SET status = 'closed'")) }
+            _ = try await town.pool.perform {
+                try $0.run(Statement("test.close", "UPDATE dialogs SET status = 'closed'"))
+            }
             let second = try await DialogStore(pool: town.pool).open(first.guest, in: house.account)
             #expect(second.isNew)
             #expect(second.dialog.id != first.id)
@@ -105,7 +107,8 @@ import Testing
                 for number in 0..<5 {
                     group.addTask {
                         try await accounts.create(
-                            name: "x", email: "\(number)@example.com", firstName: "", passwordHash: "-", onlyFirst: true)
+                            name: "x", email: "\(number)@example.com", firstName: "", passwordHash: "-", onlyFirst: true
+                        )
                     }
                 }
                 return try await group.reduce(into: [Operator?]()) { $0.append($1) }
