@@ -13,6 +13,11 @@ package enum StreamMetrics {
         case reset
     }
 
+    /// Counters that have not counted yet are shown as 0, so that an alarm can be set on them.
+    static func show() {
+        for counter in [gapsRepaired, outOfOrder, delivered] { counter.increment(by: 0) }
+    }
+
     /// Why a stream ended: the reasons of `bye`, and `gone` for clients that left.
     package static func closed(_ reason: String) {
         Counter(label: "replyx_stream_closes_total", dimensions: [("reason", reason)]).increment()

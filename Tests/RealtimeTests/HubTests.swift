@@ -66,7 +66,6 @@ struct TestClient: Sendable {
         }.get()
     }
 
-
     func events() async throws -> [EventStreamParser.Event] {
         let outlet = self.outlet
         var parser = EventStreamParser()

@@ -1,5 +1,6 @@
 import CLibcrypto
 import NIOPosix
+import Synchronization
 
 /// Passwords as scrypt hashes (RFC 7914), by libcrypto. The parameters stand in the hash, so that they can rise.
 struct Passwords: Sendable {
@@ -15,8 +16,16 @@ struct Passwords: Sendable {
     private static let parallelization: UInt64 = 1
     private static let keyLength = 32
 
+    /// Passwords that may wait for their turn: about five seconds' worth.
+    private static let queueLimit = 64
+
     /// Hashing is on a thread of its own: it may cost logins time, never streams.
     private let pool: NIOThreadPool
+    private let waiting = Waiting()
+
+    private final class Waiting: Sendable {
+        let count = Atomic(0)
+    }
 
     init(pool: NIOThreadPool) {
         self.pool = pool
@@ -48,6 +57,11 @@ struct Passwords: Sendable {
     private func derive(
         _ password: String, salt: [UInt8], logN: UInt64, _ blockSize: UInt64, _ parallelization: UInt64
     ) async throws -> [UInt8] {
+        guard waiting.count.wrappingAdd(1, ordering: .relaxed).oldValue < Self.queueLimit else {
+            waiting.count.wrappingSubtract(1, ordering: .relaxed)
+            throw Failure.busy
+        }
+        defer { waiting.count.wrappingSubtract(1, ordering: .relaxed) }
         let secret = Array(password.utf8)
         return try await pool.runIfActive {
             var key = [UInt8](repeating: 0, count: Self.keyLength)

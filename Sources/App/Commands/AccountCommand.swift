@@ -29,9 +29,11 @@ struct AccountCommand: AsyncParsableCommand {
         func run() async throws {
             let settings = try Settings()
             try await Offline.with(settings) { offline in
-                let password = ProcessInfo.processInfo.environment["REPLYX_PASSWORD"] ?? Offline.randomPassword()
+                let given = ProcessInfo.processInfo.environment["REPLYX_PASSWORD"] ?? ""
+                let password = given.isEmpty ? Offline.randomPassword() : given
                 let owner = try await offline.createAccount(
-                    name: accountName ?? email, email: email, firstName: firstName, password: password)
+                    name: accountName ?? String(email.prefix(200)), email: email, firstName: firstName,
+                    password: password)
                 print(
                     JSONText.of(
                         Made(

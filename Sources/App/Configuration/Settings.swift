@@ -40,9 +40,10 @@ struct Settings: Sendable {
         }
         databaseURL = reader.string(forKey: "database.url", isSecret: true) ?? ""
         host = string("replyx.host") ?? "127.0.0.1"
-        port = try number("port", 8000, in: 1...65_535)
-        managementPort = try number("replyx.management.port", 9000, in: 1...65_535)
-        publicURL = string("replyx.public.url") ?? "http://\(host):\(port)"
+        port = try number("port", 8000, in: 0...65_535)
+        managementPort = try number("replyx.management.port", 9000, in: 0...65_535)
+        let url = string("replyx.public.url") ?? "http://\(host):\(port)"
+        publicURL = url.hasSuffix("/") ? String(url.dropLast()) : url
         publicDirectory = string("replyx.public.dir") ?? "Public"
         migrationsDirectory = string("replyx.migrations.dir") ?? "Migrations"
         openAPIFile = string("replyx.openapi.file") ?? "docs/openapi.yaml"

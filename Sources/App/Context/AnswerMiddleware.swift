@@ -2,6 +2,7 @@ import CoreMetrics
 import HTTPTypes
 import Hummingbird
 import Logging
+import NIOHTTP1
 import Synchronization
 
 /// Outermost: names the request, turns whatever is thrown into a problem, and counts.
@@ -17,6 +18,9 @@ struct AnswerMiddleware: RouterMiddleware {
         var response: Response
         do {
             response = try await next(request, context)
+        } catch let error as HTTPParserError {
+            // The client left in the middle, or never spoke HTTP: the connection answers, not the router.
+            throw error
         } catch {
             response = Self.answer(to: error, context)
         }

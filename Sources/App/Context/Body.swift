@@ -7,6 +7,13 @@ protocol StrictBody: Decodable {
     associatedtype CodingKeys: CodingKey & CaseIterable
 }
 
+extension String {
+    /// A content type without its parameters, in lower case.
+    var mediaType: String {
+        prefix { $0 != ";" }.lowercased().filter { $0 != " " }
+    }
+}
+
 extension Request {
     /// A legal text may come as `\u` escapes, twelve bytes a scalar; this leaves room for the longest.
     static let bodyLimit = 256 * 1024
@@ -28,7 +35,7 @@ extension Request {
     }
 
     private func jsonBytes() async throws -> Data {
-        if let type = headers[.contentType]?.lowercased(), !type.hasPrefix("application/json") {
+        if let type = headers[.contentType], type.mediaType != "application/json" {
             throw Problem(.unsupportedMediaType, "unsupported_media_type", "Send application/json.")
         }
         return Data((try await body.collect(upTo: Self.bodyLimit)).readableBytesView)
@@ -40,7 +47,8 @@ extension Request {
         } catch let error as DecodingError {
             switch error {
             case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
-                guard let field = context.codingPath.last else { throw Problem.malformedJSON }
+                // The outermost: `allowed_domains`, not its second element.
+                guard let field = context.codingPath.first else { throw Problem.malformedJSON }
                 throw Problem.invalid(field.stringValue, "The field has a value of another kind.")
             case .keyNotFound(let key, _):
                 throw Problem.invalid(key.stringValue, "The field is needed.")

@@ -2,6 +2,7 @@ import Domain
 import HTTPTypes
 import Hummingbird
 import Persistence
+import Realtime
 
 /// An answer that says no, as RFC 9457 has it, with a `code` that clients may rely on.
 struct Problem: Error {
@@ -50,7 +51,7 @@ extension Problem {
         case let problem as Problem: self = problem
         case let refusal as Refusal: self = Problem(refusal)
         case let error as PostgresError where error.isUnavailable: self = .unavailable
-        case is MessageWriter.Failure: self = .unavailable
+        case is MessageWriter.Failure, is StreamPoll.Draining, Passwords.Failure.busy: self = .unavailable
         case AccountStore.Failure.emailTaken:
             self = Problem(.conflict, "email_taken", "An operator with this address exists already.")
         case let error as any HTTPResponseError:

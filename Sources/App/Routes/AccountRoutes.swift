@@ -47,7 +47,7 @@ struct AccountRoutes {
         guard let code = body.setupCode, Array(code.utf8).isEqualInConstantTime(to: Array(setupCode.utf8)) else {
             throw Problem(.forbidden, "setup_code_wrong", "The setup code is the one that the server printed.")
         }
-        let name = try Name(body.accountName ?? email.text, field: "account_name")
+        let name = try Name(body.accountName ?? String(email.text.prefix(200)), field: "account_name")
         let owner = try await accounts.create(
             name: name.text, email: email.text, firstName: try Name.text(optional: body.firstName, field: "first_name"),
             passwordHash: try await passwords.hash(password.text), onlyFirst: true)
@@ -88,7 +88,7 @@ struct AccountRoutes {
     }
 
     private func readLogin(_ request: Request, _ context: ChatContext) async throws -> Login {
-        guard request.headers[.contentType]?.lowercased().hasPrefix("application/x-www-form-urlencoded") ?? false else {
+        guard request.headers[.contentType]?.mediaType == "application/x-www-form-urlencoded" else {
             return try await request.json(Login.self)
         }
         let bytes = try await request.body.collect(upTo: 8 * 1024)

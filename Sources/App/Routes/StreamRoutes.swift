@@ -75,7 +75,7 @@ struct StreamRoutes {
     ) -> Response {
         context.offer?.take(
             StreamPlan(
-                stream: stream, requestedCursor: request.headers[.lastEventID] ?? request.query("last_event_id"),
+                stream: stream, requestedCursor: request.streamCursor,
                 expiresAt: end))
         return Response(status: .ok, headers: .eventStream)
     }
@@ -94,7 +94,8 @@ struct StreamRoutes {
 
     private func page(of stream: StreamKey, _ request: Request) async throws -> Response {
         let page = try await poll.page(
-            of: stream, after: request.query("after"), limit: try request.number("limit", in: 1...200, default: 100),
+            of: stream, after: request.query("after") ?? request.streamCursor,
+            limit: try request.number("limit", in: 1...200, default: 100),
             wait: .seconds(try request.number("wait", in: 0...25, default: 0)))
         guard let page else { throw Problem.notFound }
         // The events' JSON is in the log as it is sent; only the frame around it is made here.
@@ -117,6 +118,11 @@ extension Response {
             status: .ok, headers: .eventStream,
             body: ResponseBody(byteBuffer: SSEFrame.bye(reason, retryMilliseconds: retryMilliseconds)))
     }
+}
+
+extension Request {
+    /// The header wins: it is what an `EventSource` has seen last, the query what its page knew when it made it.
+    fileprivate var streamCursor: String? { headers[.lastEventID] ?? query("last_event_id") }
 }
 
 extension HTTPField.Name {

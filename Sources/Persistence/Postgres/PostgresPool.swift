@@ -20,14 +20,16 @@ package final class PostgresPool: Service {
     private let logger: Logger
     private let state: Mutex<State>
     private let nextWaiter = Atomic<UInt64>(0)
-    private let metrics = PoolMetrics()
+    private let metrics: PoolMetrics
 
     /// - Parameters:
+    ///   - name: what metrics call it.
     ///   - size: the most connections open at a time.
     ///   - acquireTimeout: how long a caller waits for one.
     ///   - onConnect: runs first on every new connection; when it throws, connecting has failed.
     package init(
         _ configuration: PostgresConfiguration,
+        name: String = "general",
         size: Int = 8,
         acquireTimeout: Duration = .seconds(2),
         onConnect: (@Sendable (isolated PostgresConnection) throws -> Void)? = nil,
@@ -35,6 +37,7 @@ package final class PostgresPool: Service {
     ) {
         precondition(size > 0, "A pool without connections")
         self.configuration = configuration
+        self.metrics = PoolMetrics(pool: name)
         self.size = size
         self.acquireTimeout = acquireTimeout
         self.onConnect = onConnect

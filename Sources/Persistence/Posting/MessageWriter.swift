@@ -64,10 +64,13 @@ package actor MessageWriter: Service {
         self.sink = sink
         self.afterCommit = afterCommit
         self.logger = logger
-        primary = PostgresPool(configuration, size: 1, onConnect: LogGeneration.confirm, logger: logger)
-        aside = PostgresPool(configuration, size: 2, onConnect: LogGeneration.confirm, logger: logger)
+        primary = PostgresPool(
+            configuration, name: "writer", size: 1, onConnect: LogGeneration.confirm, logger: logger)
+        aside = PostgresPool(
+            configuration, name: "aside", size: 2, onConnect: LogGeneration.confirm, logger: logger)
         (wake, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         (finished, written) = AsyncStream.makeStream()
+        WriterMetrics.show()
     }
 
     /// Stores a message and answers once it is durable.
@@ -282,6 +285,12 @@ private enum WriterMetrics {
     private static let batches = Recorder(label: "replyx_writer_batch_messages", aggregate: true)
     private static let splits = Counter(label: "replyx_writer_splits_total")
     private static let losses = Counter(label: "replyx_writer_lost_batches_total")
+
+    /// Counters that have not counted yet are shown as 0, so that an alarm can be set on them.
+    static func show() {
+        splits.increment(by: 0)
+        losses.increment(by: 0)
+    }
 
     static func batch(messages: Int) { batches.record(messages) }
     static func split() { splits.increment() }

@@ -23,6 +23,7 @@ package final class EventHub: EventSink {
         loopIndices = Dictionary(
             uniqueKeysWithValues: inboxes.enumerated().map { (ObjectIdentifier($1.loop), $0) })
         (gaps, gapSignal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        StreamMetrics.show()
     }
 
     package var isDraining: Bool { draining.load(ordering: .relaxed) }
@@ -172,6 +173,7 @@ package final class EventHub: EventSink {
     /// Ends every stream, spread over the drain time; streams that open meanwhile end at once.
     package func drain() async {
         draining.store(true, ordering: .relaxed)
+        registry.wakePolls()
         let step = Duration.milliseconds(50)
         let steps = max(1, Int(settings.drainTime / step))
         for stepsLeft in (1...steps).reversed() {

@@ -59,6 +59,16 @@ final class FollowedAccounts: Sendable {
         account.state.withLock { $0.openings -= 1 }
     }
 
+    func wakePolls() {
+        accounts.withLock { accounts in
+            for account in accounts.values {
+                account.state.withLock { state in
+                    for followers in state.followers.values { for poll in followers.polls.values { poll.yield() } }
+                }
+            }
+        }
+    }
+
     var seatCount: Int {
         accounts.withLock { accounts in
             accounts.values.reduce(0) { sum, account in

@@ -10,6 +10,9 @@ package struct StreamPoll: Sendable {
         package let reset: SSEFrame.ResetReason?
     }
 
+    /// This node takes nobody who waits: it is about to stop.
+    package struct Draining: Error {}
+
     private let hub: EventHub
     private let log: any EventLog
 
@@ -22,6 +25,7 @@ package struct StreamPoll: Sendable {
     ///   - limit: events a page, 1…200.
     ///   - wait: how long to wait for the first event when there is none.
     /// - Returns: `nil` where the stream is no more.
+    /// - Throws: ``Draining``.
     package func page(
         of stream: StreamKey, after requested: String?, limit: Int, wait: Duration
     ) async throws -> Page? {
@@ -57,7 +61,7 @@ package struct StreamPoll: Sendable {
     private func waitForEvent(
         in stream: StreamKey, after number: Int64, head: LogHead, atMost wait: Duration
     ) async throws {
-        guard !hub.isDraining else { return }
+        guard !hub.isDraining else { throw Draining() }
         let account = hub.registry.enter(stream.accountID)
         defer { hub.registry.exit(account) }
         hub.start(account, at: head)
