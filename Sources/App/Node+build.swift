@@ -49,7 +49,8 @@ extension Node {
             configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: settings.managementPort)),
             eventLoopGroupProvider: .shared(loops), logger: logger)
         return Node(
-            settings: settings, logger: logger, routes: routes, pool: pool, writer: writer, hub: hub,
+            settings: settings, logger: logger, routes: routes, pool: pool, writer: writer,
+            writerExecutor: executors[loops.next()], hub: hub,
             auditor: Auditor(hub: hub, log: log, logger: logger), server: server, management: management)
     }
 }

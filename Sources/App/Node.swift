@@ -13,6 +13,7 @@ struct Node {
     let routes: Routes
     let pool: PostgresPool
     let writer: MessageWriter
+    let writerExecutor: LoopExecutor?
     let hub: EventHub
     let auditor: Auditor
     let server: Application<RouterResponder<ChatContext>>
@@ -24,7 +25,8 @@ struct Node {
             configuration: .init(
                 // Told to stop in the reverse order: first the streams end, then the servers, then what they stand on.
                 services: ([
-                    pool, writer, auditor, management, server, StreamDrain(hub: hub, logger: logger),
+                    pool, LoopService(base: writer, executor: writerExecutor), auditor, management, server,
+                    StreamDrain(hub: hub, logger: logger),
                 ] as [any Service]).map { .init(service: $0) },
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger))

@@ -21,7 +21,7 @@ package struct StreamSettings: Sendable {
     /// The same for a stream that the server ends itself.
     package func retry(after reason: SSEFrame.ByeReason) -> Int {
         switch reason {
-        case .drain: .random(in: 500...5000)
+        case .drain: .random(in: 1000...8000)
         case .overload: .random(in: 2000...15_000)
         case .expired: 30_000
         case .slow, .erased: openingRetry()

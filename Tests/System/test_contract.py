@@ -136,4 +136,9 @@ def test_the_demo_page_is_there_and_speaks_native_event_source(server):
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     sources = [page.text] + [server.http.get(httpx.URL(f"{server.url}/demo/").join(src)).text
                              for src in re.findall(r'<script[^>]+src="([^"]+)"', page.text) if "://" not in src]
+    seen = set()
+    for source in sources:  # which grows by what its modules import
+        for module in set(re.findall(r'from "([^"]+)"', source)) - seen:
+            seen.add(module)
+            sources.append(server.http.get(httpx.URL(f"{server.url}/demo/").join(module)).text)
     assert any("EventSource" in source for source in sources)

@@ -59,9 +59,10 @@ def test_a_changed_or_missing_old_migration_is_refused_with_a_clear_message(bina
 
 def test_a_migration_that_fails_leaves_nothing_behind(binary, cluster, tmp_path):
     database, _ = cluster.empty_database(), migrations_copied(tmp_path)
-    (tmp_path / "Migrations" / "9999_broken.sql").write_text("CREATE TABLE half_way (id int);\nSELECT 1 / 0;\n")
+    next_number = f"{len(list((tmp_path / 'Migrations').glob('*.sql'))) + 1:04}"
+    (tmp_path / "Migrations" / f"{next_number}_broken.sql").write_text("CREATE TABLE half_way (id int);\nSELECT 1 / 0;\n")
     outcome = run(binary, "migrate", DATABASE_URL=database.url, REPLYX_MIGRATIONS_DIR=str(tmp_path / "Migrations"))
-    assert outcome.returncode != 0 and "9999" in outcome.stderr + outcome.stdout
+    assert outcome.returncode != 0 and next_number in outcome.stderr + outcome.stdout
     assert database.value("SELECT to_regclass('half_way') IS NULL") == "t"
     assert database.value("SELECT to_regclass('events') IS NOT NULL") == "t", "those before it stand"
 

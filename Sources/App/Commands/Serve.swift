@@ -2,6 +2,7 @@ import ArgumentParser
 import CoreMetrics
 import Glibc
 import Logging
+import NIOCore
 import Persistence
 
 /// Serves until it is told to stop.
@@ -27,6 +28,11 @@ struct Serve: AsyncParsableCommand {
             print("Setup code for the first account: \(setupCode)")
             fflush(nil)
         }
-        try await node.run()
+        do {
+            try await node.run()
+        } catch let error as IOError where error.errnoCode == EADDRINUSE {
+            throw Settings.Invalid(
+                description: "PORT \(settings.port) or REPLYX_MANAGEMENT_PORT \(settings.managementPort) is taken")
+        }
     }
 }

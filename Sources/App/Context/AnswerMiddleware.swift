@@ -3,6 +3,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOHTTP1
+import Persistence
 import Synchronization
 
 /// Outermost: names the request, turns whatever is thrown into a problem, and counts.
@@ -17,6 +18,7 @@ struct AnswerMiddleware: RouterMiddleware {
         context.logger[metadataKey: "request_id"] = "\(context.requestID)"
         var response: Response
         do {
+            guard !request.asksForAnotherProtocol else { throw Problem.notFound }
             response = try await next(request, context)
         } catch let error as HTTPParserError {
             // The client left in the middle, or never spoke HTTP: the connection answers, not the router.
@@ -24,6 +26,7 @@ struct AnswerMiddleware: RouterMiddleware {
         } catch {
             response = Self.answer(to: error, context)
         }
+        if request.method == .head { response = response.withoutBody() }
         response.headers[.requestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
         counters.counter(request.method, context.endpointPath, response.status).increment()
@@ -32,8 +35,10 @@ struct AnswerMiddleware: RouterMiddleware {
 
     private static func answer(to error: any Error, _ context: ChatContext) -> Response {
         if let problem = Problem(error) { return problem.response(requestID: context.requestID) }
-        // The error's own text may hold what must not be told or logged.
-        context.logger.error("A request failed", metadata: ["error": "\(type(of: error))"])
+        // An error's own text may hold what must not be logged; PostgresError's is made not to.
+        let name = (error as? PostgresError)?.description ?? "\(type(of: error))"
+        context.logger.error(
+            "A request failed", metadata: ["error": "\(name)", "route": "\(context.endpointPath ?? "none")"])
         return Problem(.internalServerError, "internal", "Something went wrong on our side.")
             .response(requestID: context.requestID)
     }
@@ -55,6 +60,23 @@ struct AnswerMiddleware: RouterMiddleware {
 
     private static func newID() -> String {
         String(UInt64.random(in: .min ... .max), radix: 36)
+    }
+}
+
+extension Request {
+    /// There is no other protocol here. HTTP/2 may be offered and declined (RFC 9110, section 7.8): curl does so.
+    fileprivate var asksForAnotherProtocol: Bool {
+        guard let upgrade = headers[.upgrade] else { return false }
+        return upgrade.lowercased().filter { $0 != " " } != "h2c"
+    }
+}
+
+extension Response {
+    /// The answer to HEAD: the same head, and nothing after it (RFC 9110, section 9.3.2).
+    fileprivate func withoutBody() -> Response {
+        Response(
+            status: status, headers: headers,
+            body: ResponseBody(contentLength: body.contentLength) { writer in try await writer.finish(nil) })
     }
 }
 

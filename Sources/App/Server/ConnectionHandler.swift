@@ -93,8 +93,9 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         lastActive = .now()
         switch (part, kept) {
         case (.head, .held), (.head, .asked), (.head, .streaming):
-            // Pipelined behind a stream: it could never be answered.
-            context.close(promise: nil)
+            // Pipelined behind a stream. If that is let in, nothing can follow it; else the connection ends after its
+            // answer, because this one gets none.
+            closesWhenAnswered = true
         case (.head(let head), .none) where head.asksForStream:
             if unanswered == 0 { ask(head, context) } else { kept = .held(head) }
         case (.head, .none):
@@ -106,10 +107,8 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             if case .end = part { requestBegan = nil }
             // After a refusal its request's end may still come.
             if unanswered > 0 || hasLibrary { context.fireChannelRead(data) }
-        case (.body, _):
-            // A GET for a stream has none.
-            context.close(promise: nil)
-        case (.end, _):
+        case (.body, _), (.end, _):
+            // Nothing that comes with or behind a request for a stream means anything.
             break
         }
     }

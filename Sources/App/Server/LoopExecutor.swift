@@ -1,4 +1,5 @@
 import NIOCore
+import ServiceLifecycle
 
 /// Runs tasks on an event loop, so that a request is answered on its connection's own thread.
 ///
@@ -13,6 +14,16 @@ final class LoopExecutor: TaskExecutor {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}
+
+/// A service that runs on an event loop, where what it is woken by and what it wakes are.
+struct LoopService<Base: Service>: Service {
+    let base: Base
+    let executor: LoopExecutor?
+
+    func run() async throws {
+        try await withTaskExecutorPreference(executor) { try await base.run() }
     }
 }
 
