@@ -133,8 +133,9 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         lastActive = .now()
         guard unanswered == 0 else { return context.write(data, promise: promise) }
         if closesWhenAnswered {
-            context.writeAndFlush(data, promise: promise)
-            context.close(promise: nil)
+            let written = promise ?? context.eventLoop.makePromise()
+            closeAfter(written, context)
+            context.writeAndFlush(data, promise: written)
         } else {
             context.write(data, promise: promise)
             if case .held(let head) = kept { ask(head, context) }
@@ -166,10 +167,11 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         kept = .none
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(wrapOutboundOut(.body(body)), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        let written = context.eventLoop.makePromise(of: Void.self)
+        if closesWhenAnswered { closeAfter(written, context) }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
         lastActive = .now()
         watch(after: limits.idle)
-        if closesWhenAnswered { context.close(promise: nil) }
     }
 
     private func begin(_ head: HTTPResponse, _ plan: StreamPlan) -> NIOLoopBound<StreamSeat>? {
@@ -198,6 +200,12 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     // MARK: Ends
 
+    /// Not before: closing drops what the kernel has not taken.
+    private func closeAfter(_ written: EventLoopPromise<Void>, _ context: ChannelHandlerContext) {
+        let channel = context.channel
+        written.futureResult.whenComplete { _ in channel.close(promise: nil) }
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case let event as ChannelEvent where event == .inputClosed && (isKeepingRequest || !hasLibrary):
@@ -212,9 +220,10 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if hasLibrary { return context.fireErrorCaught(error) }
         let head = HTTPResponse(status: .badRequest, headerFields: [.connection: "close", .contentLength: "0"])
+        let written = context.eventLoop.makePromise(of: Void.self)
+        closeAfter(written, context)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        context.close(promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
     }
 
     // MARK: Time
@@ -260,7 +269,7 @@ extension ConnectionHandler: StreamOutlet {
         guard let context else { return }
         let channel = context.channel
         let written = context.eventLoop.makePromise(of: Void.self)
-        written.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        closeAfter(written, context)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
         // A client that does not take its last words has had its time.
         context.eventLoop.scheduleTask(in: .seconds(2)) { channel.close(promise: nil) }

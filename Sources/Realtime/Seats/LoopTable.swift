@@ -41,6 +41,7 @@ final class LoopTable {
         seat.write(.heartbeat(of: seat, movesCursor: true))
         seat.becomeLive()
         seat.tableIndex = seats.count
+        seat.turn = UInt8(seats.count % settings.heartbeatSeconds)
         seats.append(seat)
         var group = groups[seat.stream] ?? Group(last: end, seats: [])
         if group.last != end {
@@ -149,10 +150,10 @@ final class LoopTable {
     func tick() {
         let now = NIODeadline.now()
         beat = (beat + 1) % settings.heartbeatSeconds
-        for (position, seat) in seats.enumerated().reversed() {
+        for seat in seats.reversed() {
             if seat.expiresAt <= now {
                 end(seat, .expired)
-            } else if position % settings.heartbeatSeconds == beat {
+            } else if Int(seat.turn) == beat {
                 seat.write(.heartbeat(of: seat, movesCursor: false))
                 markDirty(seat)
             }

@@ -23,6 +23,8 @@ package final class StreamSeat {
     /// Where this seat stands in its table's lists.
     var tableIndex = -1
     var groupIndex = -1
+    /// In which second of the heartbeat's round it is this seat's turn.
+    var turn: UInt8 = 0
     var isDirty = false
     /// Bytes written so far, for seeing progress.
     private(set) var written = 0
