@@ -16,7 +16,8 @@ extension Node {
     ) async throws -> Node {
         let loops = MultiThreadedEventLoopGroup.singleton
         let hub = EventHub(loops: loops, settings: settings.streams)
-        let pool = PostgresPool(try settings.postgres("replyx"), size: settings.poolSize, logger: logger)
+        let pool = PostgresPool(
+            try settings.postgres("replyx"), size: settings.poolSize, onConnect: LogGeneration.confirm, logger: logger)
         let log = PostgresEventLog(pool: pool)
         let writer = MessageWriter(
             configuration: try settings.postgres("replyx writer"), sink: hub, afterCommit: FaultPoints.afterCommit,

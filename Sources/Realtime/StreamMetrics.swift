@@ -4,7 +4,7 @@ package import Domain
 /// What the streams tell of themselves. Labels are documented in docs/metrics.md.
 package enum StreamMetrics {
     /// Where the events came from that a stream was caught up with.
-    package enum ResumeSource: String, CaseIterable, Sendable {
+    package enum ResumeSource: String, Sendable {
         /// Opened without a cursor, or with that of the newest event.
         case head
         case ring

@@ -30,7 +30,7 @@ import Testing
                     (
                         MessageKey(
                             dialogID: $0.dialogID, principal: "visitor", clientMessageID: $0.clientMessageID),
-                        PostingBatch.Known(message: $0)
+                        $0
                     )
                 }),
             messageIDs: (100..<200).map { Identifier($0) })

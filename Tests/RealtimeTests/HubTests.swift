@@ -18,12 +18,13 @@ final class MemoryLog: EventLog {
     let dialog = Dialog.ID(7)
 
     /// The next event of account 1; every second one is the dialog's.
-    func append() -> StreamEvent {
+    func append(payload: String = "{}") -> StreamEvent {
         state.withLock { state in
             let seq = Int64(state.events.count + 1)
             let isDialogs = seq.isMultiple(of: 2)
             let event = StreamEvent.sample(
-                seq, dialog: isDialogs ? 7 : 8, dialogSeq: isDialogs ? seq / 2 : nil, generation: state.generation)
+                seq, dialog: isDialogs ? 7 : 8, dialogSeq: isDialogs ? seq / 2 : nil, generation: state.generation,
+                payload: payload)
             state.events.append(event)
             return event
         }
@@ -167,6 +168,43 @@ struct TestClient: Sendable {
             let numbers = try await client.numbers()
             #expect(numbers == (from == end ? [] : Array((from + 1)...end)))
         }
+    }
+
+    @Test func `threads that hand on the same events at once keep them in order`() async throws {
+        let hub = makeHub()
+        var clients: [TestClient] = []
+        for index in 0..<8 { clients.append(try await open(hub, index < 4 ? account : dialog, from: nil)) }
+        let total: Int64 = 20_000
+        let events = (0..<total).map { _ in log.append() }
+        await withTaskGroup { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    var rest = events[...]
+                    while !rest.isEmpty {
+                        let piece = rest.prefix(Int.random(in: 1...20))
+                        hub.ingest(Array(piece))
+                        rest = rest.dropFirst(piece.count)
+                    }
+                }
+            }
+        }
+        for (index, client) in clients.enumerated() {
+            let end = index < 4 ? total : total / 2
+            try await client.waitUntil { $0.last?.id == "1-\(end)" }
+            let numbers = try await client.numbers()
+            #expect(numbers == Array(1...end))
+        }
+    }
+
+    @Test func `much that is in memory is written piece by piece and nothing of it is missed`() async throws {
+        let hub = makeHub()
+        let keeper = try await open(hub, account, from: nil)
+        for _ in 0..<500 { hub.ingest([log.append(payload: #"{"text":"\#(String(repeating: "x", count: 900))"}"#)]) }
+        try await keeper.waitUntil { $0.last?.id == "1-500" }
+        let late = try await open(hub, account, from: "1-20")
+        try await late.waitUntil { $0.last?.name == "hb" }
+        let numbers = try await late.numbers()
+        #expect(numbers == Array(21...500))
     }
 
     @Test func `events that nobody handed on are found by the auditor`() async throws {

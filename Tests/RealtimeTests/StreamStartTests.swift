@@ -20,11 +20,12 @@ import Testing
     @Test func `a page with a hole anywhere shows that rows were erased`() {
         let stream = StreamKey.account(Identifier(1))
         func verdict(_ seqs: [Int64]) -> PageVerdict {
-            PageVerdict(seqs.map { .sample($0) }, in: stream, after: 5)
+            PageVerdict(seqs.map { .sample($0) }, in: stream, after: 5, generation: 1)
         }
         #expect(verdict([]) == .nothing)
         #expect(verdict([7, 8]) == .erased)
         #expect(verdict([6, 8]) == .erased)
+        #expect(PageVerdict([.sample(6, generation: 2)], in: stream, after: 5, generation: 1) == .otherLog)
         #expect(verdict([6, 7]) == .next([.sample(6), .sample(7)], upTo: 7))
     }
 }

@@ -10,6 +10,7 @@ import pytest
 from harness import tokens
 from harness.people import assert_problem
 from harness.streams import Follower, texts
+from harness.waiting import eventually
 
 #: Whoever asks may ask these: signing in, health, the contract, pages.
 OPEN_TO_ALL = re.compile(r"^/(api/register|api/login|api/sse/health|livez|readyz|health|metrics|openapi\.yaml|docs|demo)(/|$)|^/$")
@@ -231,3 +232,17 @@ def test_a_wrong_password_and_an_unknown_address_look_alike(server, shop):
     for each in seen:
         each.pop("request_id"), each.pop("instance", None)
     assert seen[0] == seen[1]
+
+
+def test_raising_the_token_version_revokes_site_tokens_and_what_they_were_changed_for(make_server):
+    server = make_server()
+    shop = server.shop()
+    visitor = shop.visitor()
+    token = visitor.messages()["stream_token"]
+    assert server.http.get(f"{visitor.path}/events", params={"stream_token": token},
+                           headers={"Accept": "application/json"}).status_code == 200
+    server.database.execute(f"UPDATE assistants SET token_version = token_version + 1 WHERE id = {shop.assistant_id}")
+    eventually(lambda: server.http.get(f"{visitor.path}/messages", params=visitor.query).status_code == 401,
+               "the site token to be refused", within=10)
+    assert server.http.get(f"{visitor.path}/events", params={"stream_token": token},
+                           headers={"Accept": "application/json"}).status_code == 401

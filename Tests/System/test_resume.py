@@ -254,3 +254,21 @@ def test_all_rows_erased_is_a_reset_too_unless_the_cursor_is_the_head(server):
         assert not stream.named("reset") and not stream.events
     with visitor.follow(last_event_id=cursor_at(cursor, said[0]["seq"])) as stream:
         assert stream.wait_for(lambda: stream.named("reset"), "the reset")[0].data["reason"] == "erased"
+
+
+def test_what_one_node_writes_another_nodes_streams_hear(make_server, cluster):
+    """No bus yet: the log itself is how they hear of it, and this is the test of who looks."""
+    one = make_server()
+    other = make_server(DATABASE_URL=one.environment["DATABASE_URL"], REPLYX_SECRETS=one.environment["REPLYX_SECRETS"])
+    visitor = one.shop().visitor()
+    follower = Follower(f"{other.url}{visitor.path}/events", params=visitor.query)
+    try:
+        start = follower.opening()
+        said = [f"over there {number}" for number in range(50)]
+        for text in said:
+            visitor.say(text)
+        follower.wait_for_texts(said)
+        assert_contiguous(follower.events, after=start.id)
+        assert other.metrics()["replyx_gaps_repaired_total"] >= 50
+    finally:
+        follower.close()

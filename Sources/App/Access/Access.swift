@@ -103,27 +103,33 @@ struct Access: Sendable {
     private func confirm(_ claims: StreamToken) async throws {
         let parts = claims.sub.split(separator: ":")
         guard parts.count == 2, let id = Int64(parts[1]) else { throw Problem.unauthorized }
-        switch parts[0] {
-        case "operator": _ = try await activeOperator(Identifier(id), account: claims.account)
-        case "assistant":
-            guard try await assistants.active(Identifier(id)) != nil else { throw Problem.unauthorized }
-        default: throw Problem.unauthorized
+        guard let door = VisitorDoor(rawValue: String(parts[0])) else {
+            guard parts[0] == "operator" else { throw Problem.unauthorized }
+            _ = try await activeOperator(Identifier(id), account: claims.account)
+            return
         }
+        guard let assistant = try await assistants.active(Identifier(id)), assistant.tokenVersion == claims.version,
+            door == .site || assistant.profile.guestAccess
+        else { throw Problem.unauthorized }
     }
 
     func streamToken(for caller: Operator, dialog: Dialog.ID?) async throws -> (token: String, expiresIn: Int) {
-        try await streamToken("operator:\(caller.id)", caller.accountID, dialog)
+        try await streamToken("operator:\(caller.id)", version: nil, caller.accountID, dialog)
     }
 
-    func streamToken(for caller: VisitorCaller, dialog: Dialog.ID) async throws -> (token: String, expiresIn: Int) {
-        try await streamToken("assistant:\(caller.assistant.id)", caller.assistant.accountID, dialog)
+    func streamToken(
+        for caller: VisitorCaller, at door: VisitorDoor, dialog: Dialog.ID
+    ) async throws -> (token: String, expiresIn: Int) {
+        let assistant = caller.assistant
+        return try await streamToken(
+            "\(door.rawValue):\(assistant.id)", version: assistant.tokenVersion, assistant.accountID, dialog)
     }
 
     private func streamToken(
-        _ subject: String, _ account: Account.ID, _ dialog: Dialog.ID?
+        _ subject: String, version: Int?, _ account: Account.ID, _ dialog: Dialog.ID?
     ) async throws -> (token: String, expiresIn: Int) {
         let claims = StreamToken(
-            sub: subject, account: account.rawValue, dialog: dialog?.rawValue,
+            sub: subject, version: version, account: account.rawValue, dialog: dialog?.rawValue,
             exp: Tokens.expiry(in: Tokens.streamLifetime))
         return (try await tokens.sign(claims), Tokens.streamLifetime)
     }

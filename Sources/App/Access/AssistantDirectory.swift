@@ -3,7 +3,7 @@ import Persistence
 import Synchronization
 
 /// Assistants as visitors' credentials need them, asked from the database and remembered for four seconds: every message
-/// of every visitor asks, and what an owner changes must work at once.
+/// of every visitor asks, and what an owner changes must work within seconds.
 final class AssistantDirectory: Sendable {
     private static let freshness = Duration.seconds(4)
     private static let limit = 10_000

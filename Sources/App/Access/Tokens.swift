@@ -96,8 +96,10 @@ struct SiteToken: Claims {
 struct StreamToken: Claims {
     static let kind = "stream"
     var typ = kind
-    /// `operator:7`, or `assistant:3` for a visitor of that assistant.
+    /// `operator:7`, or for a visitor the door and the assistant: `site:3`, `widget:3`.
     let sub: String
+    /// The assistant's token version, for a visitor: what revokes site tokens revokes what they were changed for.
+    let version: Int?
     let account: Int64
     /// The dialog whose stream it opens; `nil` for the account's.
     let dialog: Int64?

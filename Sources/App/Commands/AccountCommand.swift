@@ -48,7 +48,6 @@ struct AccountCommand: AsyncParsableCommand {
 struct Offline: Sendable {
     let accounts: AccountStore
     let assistants: AssistantStore
-    let dialogs: DialogStore
     let passwords: Passwords
 
     static func with<Result>(_ settings: Settings, _ body: (Offline) async throws -> Result) async throws -> Result {
@@ -56,7 +55,7 @@ struct Offline: Sendable {
             try settings.postgres("replyx command"), size: 1, logger: .program(settings.logLevel))
         let offline = Offline(
             accounts: AccountStore(pool: pool), assistants: AssistantStore(pool: pool),
-            dialogs: DialogStore(pool: pool), passwords: Passwords(pool: .singleton))
+            passwords: Passwords(pool: .singleton))
         do {
             let result = try await body(offline)
             await pool.shutdown()

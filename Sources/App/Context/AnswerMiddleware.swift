@@ -27,6 +27,8 @@ struct AnswerMiddleware: RouterMiddleware {
             response = Self.answer(to: error, context)
         }
         if request.method == .head { response = response.withoutBody() }
+        // Nothing behind such a request is read (``ConnectionHandler``).
+        if request.headers[.upgrade] != nil { response.headers[.connection] = "close" }
         response.headers[.requestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
         counters.counter(request.method, context.endpointPath, response.status).increment()

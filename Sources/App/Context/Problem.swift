@@ -113,7 +113,7 @@ extension Problem {
 
 extension Response {
     /// JSON that writes itself.
-    static func json(_ text: String, status: HTTPResponse.Status = .ok) -> Response {
+    static func json(written text: String, status: HTTPResponse.Status = .ok) -> Response {
         Response(
             status: status, headers: [.contentType: "application/json; charset=utf-8", .cacheControl: "no-store"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

@@ -34,7 +34,7 @@ struct OperatorDialogRoutes {
         body.add(ifPresent: "next_cursor", last.map { "\($0.id)" })
         body.add("has_more", listing.hasMore)
         body.add("cursor", listing.cursor)
-        return .json(body.finished())
+        return .json(written: body.finished())
     }
 
     @Sendable func read(_ request: Request, context: ChatContext) async throws -> Response {
@@ -45,7 +45,7 @@ struct OperatorDialogRoutes {
         var body = found.dialog.object()
         body.add("cursor", found.accountCursor)
         body.add("dialog_cursor", found.dialogCursor)
-        return .json(body.finished())
+        return .json(written: body.finished())
     }
 
     @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
@@ -59,7 +59,7 @@ struct OperatorDialogRoutes {
         body.add("has_more", page.hasMore)
         body.add("cursor", page.accountCursor)
         body.add("dialog_cursor", page.dialogCursor)
-        return .json(body.finished())
+        return .json(written: body.finished())
     }
 
     // MARK: Writing
@@ -81,7 +81,7 @@ struct OperatorDialogRoutes {
             Posting(
                 speaker: .operator(caller.id, name: caller.displayName), accountID: caller.accountID, dialogID: id,
                 draft: try body.draft(), clientMessageID: try body.key()))
-        var response = Response.json(posted.message.json)
+        var response = Response.json(written: posted.message.json)
         response.markReplay(posted)
         return response
     }

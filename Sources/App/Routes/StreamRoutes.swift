@@ -104,9 +104,7 @@ struct StreamRoutes {
             Page(
                 cursor: "\(page.cursor)", hasMore: page.hasMore,
                 reset: page.reset.map { Page.Reset(reason: $0.rawValue) }))
-        var response = Response.json([String]())
-        response.body = ResponseBody(byteBuffer: ByteBuffer(string: #"{"items":["# + items + "]," + rest.dropFirst()))
-        return response
+        return .json(written: #"{"items":["# + items + "]," + rest.dropFirst())
     }
 }
 

@@ -34,9 +34,9 @@ struct VisitorRoutes {
         body.add("created", opened.isNew)
         body.add("status", opened.dialog.status)
         body.add("cursor", opened.cursor)
-        body.add("stream_token", try await access.streamToken(for: caller, dialog: opened.dialog.id).token)
+        body.add("stream_token", try await access.streamToken(for: caller, at: door, dialog: opened.dialog.id).token)
         body.add("handoff", opened.dialog.handoff)
-        return .json(body.finished())
+        return .json(written: body.finished())
     }
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
@@ -46,7 +46,7 @@ struct VisitorRoutes {
         var body = JSONObject()
         body.add("items", found.prefix(limit).map(VisitorsDialog.init))
         body.add("has_more", found.count > limit)
-        return .json(body.finished())
+        return .json(written: body.finished())
     }
 
     /// What a visitor sees of a dialog: nothing that only operators should.
@@ -81,8 +81,8 @@ struct VisitorRoutes {
         body.add("items", page.messages)
         body.add("cursor", page.dialogCursor)
         body.add("has_more", page.hasMore)
-        body.add("stream_token", try await access.streamToken(for: caller, dialog: id).token)
-        return .json(body.finished())
+        body.add("stream_token", try await access.streamToken(for: caller, at: door, dialog: id).token)
+        return .json(written: body.finished())
     }
 
     @Sendable func send(_ request: Request, context: ChatContext) async throws -> Response {
@@ -99,7 +99,7 @@ struct VisitorRoutes {
         answer.add("assistant_message", Message?.none)
         answer.add("handoff_status", posted.handoff)
         answer.add("head", posted.head)
-        var response = Response.json(answer.finished())
+        var response = Response.json(written: answer.finished())
         response.markReplay(posted)
         return response
     }

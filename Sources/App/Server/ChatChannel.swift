@@ -33,16 +33,12 @@ struct ChatChannel: ServerChildChannel, HTTPChannelHandler {
                 decoderLimits.maxHeaderFieldSize = limits.headerBytes
                 decoderLimits.maxHeaderListSize = limits.headerBytes
                 decoderLimits.maxHeaderFieldCount = limits.headerFields
-                let pipeline = channel.pipeline.syncOperations
-                try pipeline.configureHTTPServerPipeline(
-                    // One request at a time reaches the library because it reads no further than its body.
-                    withPipeliningAssistance: false,
-                    withErrorHandling: false,
-                    // HTTPTypes has checked them.
-                    withOutboundHeaderValidation: false,
-                    withEncoderConfiguration: .init(),
-                    withDecoderLimitConfiguration: decoderLimits)
-                try pipeline.addHandlers(
+                // By hand, because `configureHTTPServerPipeline` sets no bound to what the decoder keeps: after a request
+                // to upgrade it parses nothing more, and keeps everything.
+                let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoderLimits)
+                try channel.pipeline.syncOperations.addHandlers(
+                    HTTPResponseEncoder(),
+                    ByteToMessageHandler(decoder, maximumBufferSize: limits.unparsedBytes),
                     HTTP1ToHTTPServerCodec(secure: false),
                     ConnectionHandler(streams: streams, limits: limits, library: library))
             } catch {

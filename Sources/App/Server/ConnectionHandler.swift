@@ -17,10 +17,14 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     struct Limits: Sendable {
         var headerBytes = 16 * 1024
         var headerFields = 100
+        /// Bytes that have come and are no whole part of a request yet.
+        var unparsedBytes = 64 * 1024
         /// Without a request for this long, a connection is closed.
         var idle = TimeAmount.seconds(75)
-        /// A request must have come whole by then.
+        /// A request must have come whole by then, and of an answer something must have been taken.
         var request = TimeAmount.seconds(30)
+        /// What is under way when the server stops has this long to end.
+        var farewell = TimeAmount.seconds(2)
     }
 
     /// What became of a request for a stream.
@@ -30,8 +34,8 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case held(HTTPRequest)
         /// The router is deciding. Exits: ``streaming``, or ``none`` when it was refused.
         case asked(Task<Void, Never>)
-        /// For the rest of the connection's life.
-        case streaming(StreamSeat)
+        /// For the rest of the connection's life. The task is there until the client has caught up.
+        case streaming(StreamSeat, opening: Task<Void, Never>?)
     }
 
     private let streams: StreamResponder
@@ -45,6 +49,8 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var requestBegan: NIODeadline?
     private var lastActive = NIODeadline.now()
     private var closesWhenAnswered = false
+    /// What was pending at the last look at the time.
+    private var lastPending = 0
 
     init(streams: StreamResponder, limits: Limits, library: EventLoopPromise<ChatConnection.Library?>) {
         self.streams = streams
@@ -68,7 +74,9 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func release(_ context: ChannelHandlerContext) {
         switch kept {
-        case .streaming(let seat): streams.hub.left(seat, on: context.eventLoop)
+        case .streaming(let seat, let opening):
+            opening?.cancel()
+            streams.hub.left(seat, on: context.eventLoop)
         case .asked(let task): task.cancel()
         case .none, .held: break
         }
@@ -98,9 +106,11 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             closesWhenAnswered = true
         case (.head(let head), .none) where head.asksForStream:
             if unanswered == 0 { ask(head, context) } else { kept = .held(head) }
-        case (.head, .none):
+        case (.head(let head), .none):
             requestBegan = lastActive
             unanswered += 1
+            // Behind a request to upgrade nothing is parsed any more.
+            if head.method == .connect || head.headerFields[.upgrade] != nil { closesWhenAnswered = true }
             guard makeLibrary(context) else { return }
             context.fireChannelRead(data)
         case (.body, .none), (.end, .none):
@@ -129,16 +139,19 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         guard case .end = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
-        unanswered -= 1
+        // The library answers what is no HTTP at all too.
+        unanswered = max(0, unanswered - 1)
         lastActive = .now()
         guard unanswered == 0 else { return context.write(data, promise: promise) }
-        if closesWhenAnswered {
+        if case .held(let head) = kept {
+            context.write(data, promise: promise)
+            ask(head, context)
+        } else if closesWhenAnswered {
             let written = promise ?? context.eventLoop.makePromise()
             closeAfter(written, context)
             context.writeAndFlush(data, promise: written)
         } else {
             context.write(data, promise: promise)
-            if case .held(let head) = kept { ask(head, context) }
         }
     }
 
@@ -158,6 +171,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
                     let begun = try? await loop.submit { handler.value.begin(head, plan) }.get()
                     guard let seat = begun ?? nil else { return }
                     await streams.opener.open(plan.stream, requested: plan.requestedCursor, seat: seat, on: loop)
+                    loop.execute { handler.value.hasOpened() }
                 }
             })
     }
@@ -171,18 +185,22 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if closesWhenAnswered { closeAfter(written, context) }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
         lastActive = .now()
-        watch(after: limits.idle)
     }
 
     private func begin(_ head: HTTPResponse, _ plan: StreamPlan) -> NIOLoopBound<StreamSeat>? {
-        guard let context, case .asked = kept else { return nil }
+        guard let context, case .asked(let opening) = kept else { return nil }
         let seat = StreamSeat(stream: plan.stream, expiresAt: plan.expiresAt, outlet: self)
-        kept = .streaming(seat)
+        kept = .streaming(seat, opening: opening)
         // Nothing ordinary can come after a stream: the task that waits for it may go.
         resolveLibrary(nil)
         boundKernelBuffers(context)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         return NIOLoopBound(seat, eventLoop: context.eventLoop)
+    }
+
+    private func hasOpened() {
+        guard case .streaming(let seat, _) = kept else { return }
+        kept = .streaming(seat, opening: nil)
     }
 
     /// Else the kernel takes megabytes before a client that reads nothing is noticed, and keeps a dead one for hours.
@@ -194,7 +212,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if case .streaming(let seat) = kept { seat.writabilityChanged() }
+        if case .streaming(let seat, _) = kept { seat.writabilityChanged() }
         context.fireChannelWritabilityChanged()
     }
 
@@ -211,13 +229,18 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case let event as ChannelEvent where event == .inputClosed && (isKeepingRequest || !hasLibrary):
             context.close(promise: nil)
         case is ChannelShouldQuiesceEvent:
-            if isKeepingRequest || unanswered > 0 { closesWhenAnswered = true } else { context.close(promise: nil) }
+            guard isKeepingRequest || unanswered > 0 || pendingBytes > 0 else { return context.close(promise: nil) }
+            closesWhenAnswered = true
+            let channel = context.channel
+            context.eventLoop.scheduleTask(in: limits.farewell) { channel.close(promise: nil) }
         default:
             context.fireUserInboundEventTriggered(event)
         }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // In the middle of a stream there is no place for an answer.
+        if isKeepingRequest { return context.close(promise: nil) }
         if hasLibrary { return context.fireErrorCaught(error) }
         let head = HTTPResponse(status: .badRequest, headerFields: [.connection: "close", .contentLength: "0"])
         let written = context.eventLoop.makePromise(of: Void.self)
@@ -242,9 +265,13 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case .none: break
         }
         let isSlow = requestBegan.map { now - $0 >= limits.request } ?? false
+        // An answer of which nothing was taken since the last look. One that is still being made has nothing pending.
+        let pending = pendingBytes
+        let isStuck = pending > 0 && pending == lastPending
+        lastPending = pending
         let allowed = hasLibrary ? limits.idle : limits.request
-        let isIdle = unanswered == 0 && now - lastActive >= allowed
-        if isSlow || isIdle { return context.close(promise: nil) }
+        let isIdle = unanswered == 0 && pending == 0 && now - lastActive >= allowed
+        if isSlow || isStuck || isIdle { return context.close(promise: nil) }
         watch(after: min(limits.request, allowed))
     }
 }

@@ -26,7 +26,7 @@ package protocol EventLog: Sendable {
     /// Both heads in one snapshot; `nil` where the account or the dialog is no more.
     func head(of stream: StreamKey) async throws -> LogHead?
 
-    /// The events after a number, ascending, at most `limit`.
+    /// The events after a number, ascending, at most `limit` and fewer where they are large; none only at the end.
     func events(in stream: StreamKey, after number: Int64, limit: Int) async throws -> [StreamEvent]
 
     /// The newest numbers of many accounts in one question; accounts that are no more are absent.

@@ -14,15 +14,6 @@ package struct PostingBatch: Sendable {
         }
     }
 
-    /// A message that was already stored under a key.
-    package struct Known: Sendable, Equatable {
-        package let message: Message
-
-        package init(message: Message) {
-            self.message = message
-        }
-    }
-
     /// Everything that was read once the rows were locked.
     package struct Ground: Sendable {
         package var generation: Int64
@@ -30,13 +21,14 @@ package struct PostingBatch: Sendable {
         /// Newest numbers of the accounts that this batch holds. A posting into another account is left for later.
         package var accounts: [Account.ID: Int64]
         package var dialogs: [Dialog.ID: DialogRow]
-        package var known: [MessageKey: Known]
+        /// Messages that were stored before, by their keys.
+        package var known: [MessageKey: Message]
         /// Unused message ids, ascending, at least one a posting.
         package var messageIDs: [Message.ID]
 
         package init(
             generation: Int64, now: Timestamp, accounts: [Account.ID: Int64], dialogs: [Dialog.ID: DialogRow],
-            known: [MessageKey: Known], messageIDs: [Message.ID]
+            known: [MessageKey: Message], messageIDs: [Message.ID]
         ) {
             self.generation = generation
             self.now = now
@@ -86,8 +78,8 @@ package struct PostingBatch: Sendable {
         }
         // Before every other guard: a repeat is answered from what is stored, whatever happened meanwhile.
         if let known = ground.known[posting.uniqueKey] {
-            guard known.message.text == posting.draft.text else { return .refused(.messageKeyReused) }
-            return .posted(posted(known.message, in: row, isReplay: true))
+            guard known.text == posting.draft.text else { return .refused(.messageKeyReused) }
+            return .posted(posted(known, in: row, isReplay: true))
         }
         guard row.dialog.status == .open else { return .refused(.dialogClosed) }
         if case .assistant(let epoch) = posting.speaker, epoch != row.dialog.handoff.epoch {
@@ -123,7 +115,7 @@ package struct PostingBatch: Sendable {
             NewMessage(accountID: posting.accountID, principal: posting.speaker.principal, message: message))
         ground.dialogs[posting.dialogID] = row
         dialogs[posting.dialogID] = row
-        ground.known[posting.uniqueKey] = Known(message: message)
+        ground.known[posting.uniqueKey] = message
         return posted(message, in: row, isReplay: false)
     }
 

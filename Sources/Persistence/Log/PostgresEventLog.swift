@@ -78,23 +78,26 @@ extension Statement {
         WHERE a.id = ANY ($1::bigint[])
         """)
 
-    fileprivate static let accountEvents = Statement(
-        "log.account_events",
-        """
-        SELECT g.generation, e.account_id, e.seq, e.dialog_id, e.dialog_seq, e.type, e.payload,
-               (extract(epoch FROM e.created_at) * 1000000)::bigint
-        FROM events e, log_generation g
-        WHERE e.account_id = $1 AND e.seq > $2
-        ORDER BY e.seq LIMIT $3
-        """)
+    /// At most so many bytes of payload a page, but always an event: a page is written to a client as a whole.
+    private static let pageBytes = 256 * 1024
 
-    fileprivate static let dialogEvents = Statement(
-        "log.dialog_events",
-        """
-        SELECT g.generation, e.account_id, e.seq, e.dialog_id, e.dialog_seq, e.type, e.payload,
-               (extract(epoch FROM e.created_at) * 1000000)::bigint
-        FROM events e, log_generation g
-        WHERE e.dialog_id = $1 AND e.dialog_seq > $2
-        ORDER BY e.dialog_seq LIMIT $3
-        """)
+    private static func events(_ name: String, owner: String, number: String) -> Statement {
+        Statement(
+            name,
+            """
+            SELECT g.generation, p.account_id, p.seq, p.dialog_id, p.dialog_seq, p.type, p.payload,
+                   (extract(epoch FROM p.created_at) * 1000000)::bigint
+            FROM (
+                SELECT e.*, sum(octet_length(e.payload::text)) OVER (ORDER BY e.\(number)) - octet_length(e.payload::text) AS before
+                FROM (
+                    SELECT * FROM events WHERE \(owner) = $1 AND \(number) > $2 ORDER BY \(number) LIMIT $3
+                ) e
+            ) p, log_generation g
+            WHERE p.before < \(pageBytes)
+            ORDER BY p.\(number)
+            """)
+    }
+
+    fileprivate static let accountEvents = events("log.account_events", owner: "account_id", number: "seq")
+    fileprivate static let dialogEvents = events("log.dialog_events", owner: "dialog_id", number: "dialog_seq")
 }

@@ -33,7 +33,7 @@ package actor MessageWriter: Service {
     }
 
     private let settings: Settings
-    /// One connection: two writers share commits worse than one (docs/benchmarks.md).
+    /// One connection: two writers share commits worse than one (docs/decisions/0002-one-writer.md).
     private let primary: PostgresPool
     /// For accounts that somebody holds for long, so that waiting for them delays nobody else.
     private let aside: PostgresPool

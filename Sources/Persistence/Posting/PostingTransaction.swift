@@ -57,7 +57,7 @@ enum PostingTransaction {
             let key = MessageKey(
                 dialogID: message.dialogID, principal: try row.get(Message.columnCount),
                 clientMessageID: message.clientMessageID)
-            ground.known[key] = PostingBatch.Known(message: message)
+            ground.known[key] = message
         }
         if let row = results[3].first { ground.now = try row.get(1) }
         return ground

@@ -86,12 +86,17 @@ package struct Auditor: Service {
     private func fill(_ account: FollowedAccount) async throws {
         let stream = StreamKey.account(account.id)
         while let last = account.state.withLock({ $0.tail.last }) {
+            guard let generation = account.state.withLock({ $0.tail.generation }) else { return }
             let page = try await log.events(in: stream, after: last, limit: Self.pageSize)
-            switch PageVerdict(page, in: stream, after: last) {
+            switch PageVerdict(page, in: stream, after: last, generation: generation) {
             case .next(let events, _):
                 let repaired = hub.ingest(events[...], of: account.id)
                 StreamMetrics.gapsRepaired.increment(by: repaired)
-                if page.count < Self.pageSize { return }
+                // So that those who follow take one page before the next is upon them.
+                try await Task.sleep(for: Self.patience)
+            case .otherLog:
+                hub.restart(account, saying: .drain)
+                return
             case .nothing:
                 return
             case .erased:

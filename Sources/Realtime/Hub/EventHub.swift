@@ -79,6 +79,7 @@ package final class EventHub: EventSink {
             state.tail = AccountTail(accountID: account.id)
             // Inside the lock, so that it reaches every loop before whoever joins by the new numbers.
             for inbox in inboxes { inbox.put(.endAll(of: account.id, reason)) }
+            state.wakePolls()
         }
     }
 
@@ -98,6 +99,8 @@ package final class EventHub: EventSink {
     enum Joining {
         /// The seat is, or at its loop's next turn will be, live.
         case joined(fromRing: Int)
+        /// More than a live client may be sent at once: write these, which end with `upTo`, and join again.
+        case write([ByteBuffer], upTo: Int64)
         case readPage
         case readHead
     }
@@ -121,7 +124,12 @@ package final class EventHub: EventSink {
             let frames = events.compactMap { event in
                 event.number(in: stream).map { SSEFrame.event(event, in: stream, number: $0) }
             }
+            if frames.count > 1, frames.reduce(0, { $0 + $1.readableBytes }) > LagWatch.steadyLimit {
+                state.unfollowIfUnused(stream)
+                return .write(frames, upTo: end)
+            }
             state.followers[stream, default: .init(seats: Array(repeating: 0, count: inboxes.count))].seats[index] += 1
+            registry.joined()
             inboxes[index].put(.join(seat, frames: frames, seen: seen, end: end))
             return .joined(fromRing: frames.count)
         }

@@ -16,6 +16,8 @@ struct EventRing: Sendable {
     }
 
     var count: Int { events.count - start }
+    /// With what was dropped and is not cut yet.
+    var held: Int { events.count }
     var kept: ArraySlice<StreamEvent> { events[start...] }
 
     mutating func append(_ event: StreamEvent) {
@@ -23,7 +25,7 @@ struct EventRing: Sendable {
         events.append(event)
         bytes += Self.weight(of: event)
         while count > maximumCount || (bytes > maximumBytes && count > 1) { dropFirst() }
-        if start > maximumCount {
+        if start > count {
             events.removeFirst(start)
             start = 0
         }

@@ -40,6 +40,7 @@ final class FollowedAccounts: Sendable {
     private static let audits = 40
 
     private let accounts = Mutex<[Account.ID: FollowedAccount]>([:])
+    private let seats = Atomic(0)
 
     func find(_ id: Account.ID) -> FollowedAccount? {
         accounts.withLock { $0[id] }
@@ -62,23 +63,21 @@ final class FollowedAccounts: Sendable {
     func wakePolls() {
         accounts.withLock { accounts in
             for account in accounts.values {
-                account.state.withLock { state in
-                    for followers in state.followers.values { for poll in followers.polls.values { poll.yield() } }
-                }
+                account.state.withLock { $0.wakePolls() }
             }
         }
     }
 
-    var seatCount: Int {
-        accounts.withLock { accounts in
-            accounts.values.reduce(0) { sum, account in
-                sum + account.state.withLock { $0.followers.values.reduce(0) { $0 + $1.seats.reduce(0, +) } }
-            }
-        }
+    var seatCount: Int { seats.load(ordering: .relaxed) }
+
+    /// A seat is, or is about to be, on a loop.
+    func joined() {
+        seats.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// A seat on a loop is gone.
     func left(_ stream: StreamKey, loop: Int) {
+        seats.wrappingSubtract(1, ordering: .relaxed)
         find(stream.accountID)?.state.withLock { state in
             guard state.followers[stream] != nil else { return }
             state.followers[stream]?.seats[loop] -= 1
@@ -102,6 +101,10 @@ final class FollowedAccounts: Sendable {
 }
 
 extension FollowedAccount.State {
+    func wakePolls() {
+        for followers in followers.values { for poll in followers.polls.values { poll.yield() } }
+    }
+
     mutating func dropIfEmpty(_ stream: StreamKey) {
         guard followers[stream]?.isEmpty ?? false else { return }
         followers[stream] = nil

@@ -16,9 +16,11 @@ final class ReplayGate: Sendable {
         state = Mutex(State(free: width))
     }
 
-    func pass<Result: Sendable>(_ body: () async throws -> Result) async rethrows -> Result {
+    func pass<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
         await enter()
         defer { leave() }
+        // Its client may have left while it waited.
+        try Task.checkCancellation()
         return try await body()
     }
 
@@ -44,8 +46,8 @@ final class ReplayGate: Sendable {
             }
             defer {
                 state.first += 1
-                if state.first == state.waiting.count {
-                    state.waiting.removeAll()
+                if state.first > state.waiting.count / 2 {
+                    state.waiting.removeFirst(state.first)
                     state.first = 0
                 }
             }

@@ -42,10 +42,7 @@ package struct StreamOpener: Sendable {
     private func follow(
         _ stream: StreamKey, of account: FollowedAccount, requested: String?, client: Client
     ) async throws {
-        guard var head = try await log.head(of: stream), var end = head.cursor(in: stream) else {
-            return client.end(.erased)
-        }
-        hub.start(account, at: head)
+        guard var (head, end) = try await newHead(of: stream, account) else { return client.end(.erased) }
         var seen = end.number
         var source = StreamMetrics.ResumeSource.head
         switch StreamStart.decide(requested: requested, head: end) {
@@ -56,23 +53,23 @@ package struct StreamOpener: Sendable {
             guard await client.write([SSEFrame.reset(reason, head: end)]) else { return }
         }
         while true {
-            switch client.join(stream, of: account, after: seen, head: head) {
+            switch hub.join(client.seat, on: client.loop, to: stream, of: account, after: seen, head: head) {
             case .joined(let fromRing):
                 StreamMetrics.resumed(from: source == .head && fromRing > 0 ? .ring : source)
                 return
+            case .write(let frames, let last):
+                if source == .head { source = .ring }
+                guard await client.write(frames) else { return }
+                seen = last
             case .readHead:
-                guard let newer = try await log.head(of: stream), let newerEnd = newer.cursor(in: stream) else {
-                    return client.end(.erased)
-                }
+                guard let newer = try await newHead(of: stream, account) else { return client.end(.erased) }
                 // Its numbers are of another log now; the cursor that it comes back with will be answered by a reset.
-                guard newer.generation == head.generation else { return client.end(.drain) }
-                (head, end) = (newer, newerEnd)
-                hub.start(account, at: head)
+                guard newer.log.generation == head.generation else { return client.end(.drain) }
+                (head, end) = newer
             case .readPage:
-                guard !hub.isDraining else { return client.end(.drain) }
                 let from = seen
                 let page = try await gate.pass { try await log.events(in: stream, after: from, limit: Self.pageSize) }
-                switch PageVerdict(page, in: stream, after: seen) {
+                switch PageVerdict(page, in: stream, after: seen, generation: head.generation) {
                 case .next(let events, let last):
                     if source == .head { source = .postgres }
                     let frames = events.enumerated().map { offset, event in
@@ -80,18 +77,24 @@ package struct StreamOpener: Sendable {
                     }
                     guard await client.write(frames) else { return }
                     seen = last
+                case .otherLog:
+                    return client.end(.drain)
                 case .erased, .nothing:
-                    guard let newer = try await log.head(of: stream), let newerEnd = newer.cursor(in: stream) else {
-                        return client.end(.erased)
-                    }
-                    (head, end) = (newer, newerEnd)
-                    hub.start(account, at: head)
+                    guard let newer = try await newHead(of: stream, account) else { return client.end(.erased) }
+                    (head, end) = newer
                     seen = end.number
                     source = .reset
                     guard await client.write([SSEFrame.reset(.erased, head: end)]) else { return }
                 }
             }
         }
+    }
+
+    private func newHead(of stream: StreamKey, _ account: FollowedAccount) async throws -> (log: LogHead, end: Cursor)?
+    {
+        guard let head = try await log.head(of: stream), let end = head.cursor(in: stream) else { return nil }
+        hub.start(account, at: head)
+        return (head, end)
     }
 }
 
@@ -101,24 +104,39 @@ private struct Client: Sendable {
     let loop: any EventLoop
     let hub: EventHub
 
-    /// Writes, and waits until the client has taken all but the newest 64 KiB.
-    /// - Returns: whether it is still there.
+    private static let pieceBytes = 64 * 1024
+
+    /// Writes piece by piece, and waits after each until the client has taken all but the newest 64 KiB.
+    /// - Returns: whether it is still there and may go on.
     func write(_ frames: [ByteBuffer]) async -> Bool {
-        await withCheckedContinuation { continuation in
+        var rest = frames[...]
+        repeat {
+            var bytes = 0
+            let piece = rest.prefix { frame in
+                defer { bytes += frame.readableBytes }
+                return bytes < Self.pieceBytes
+            }
+            rest = rest.dropFirst(piece.count)
+            guard await write(piece: Array(piece)) else { return false }
+        } while !rest.isEmpty
+        return true
+    }
+
+    private func write(piece: [ByteBuffer]) async -> Bool {
+        guard !Task.isCancelled else { return false }
+        return await withCheckedContinuation { continuation in
             loop.execute {
                 let seat = self.seat.value
-                frames.forEach(seat.write)
+                let table = hub.table(of: loop)
+                // A replay may take long: what ends a live stream ends it too.
+                if hub.isDraining { table.end(seat, .drain) }
+                if seat.expiresAt <= .now() { table.end(seat, .expired) }
+                piece.forEach(seat.write)
                 seat.flush()
-                hub.table(of: loop).watch(seat)
+                table.watch(seat)
                 seat.awaitWritable(continuation)
             }
         }
-    }
-
-    func join(
-        _ stream: StreamKey, of account: FollowedAccount, after number: Int64, head: LogHead
-    ) -> EventHub.Joining {
-        hub.join(seat, on: loop, to: stream, of: account, after: number, head: head)
     }
 
     func end(_ reason: SSEFrame.ByeReason) {

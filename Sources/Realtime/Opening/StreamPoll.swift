@@ -10,7 +10,7 @@ package struct StreamPoll: Sendable {
         package let reset: SSEFrame.ResetReason?
     }
 
-    /// This node takes nobody who waits: it is about to stop.
+    /// Ask again in a moment: this node is about to stop, or the log has just become another one.
     package struct Draining: Error {}
 
     private let hub: EventHub
@@ -45,12 +45,15 @@ package struct StreamPoll: Sendable {
     }
 
     private func read(_ stream: StreamKey, after number: Int64, limit: Int, head: Cursor) async throws -> Page {
-        let events = try await log.events(in: stream, after: number, limit: limit + 1)
-        switch PageVerdict(Array(events.prefix(limit)), in: stream, after: number) {
-        case .next(let events_, let last):
+        let events = try await log.events(in: stream, after: number, limit: limit)
+        switch PageVerdict(events, in: stream, after: number, generation: head.generation) {
+        case .next(let events, let last):
             return Page(
-                events: events_, cursor: Cursor(generation: head.generation, number: last),
-                hasMore: events.count > limit, reset: nil)
+                events: events, cursor: Cursor(generation: head.generation, number: last),
+                hasMore: last < head.number, reset: nil)
+        case .otherLog:
+            // Between the head and the page the log became another one. Asked again, the cursor gets its reset.
+            throw Draining()
         case .nothing where number == head.number:
             return Page(events: [], cursor: head, hasMore: false, reset: nil)
         case .nothing, .erased:
@@ -67,6 +70,8 @@ package struct StreamPoll: Sendable {
         hub.start(account, at: head)
         guard let poll = hub.poll(stream, of: account, after: number, head: head) else { return }
         defer { hub.endPoll(poll.id, of: stream, of: account) }
+        // Whoever drains wakes the polls that it finds; this one may have come after.
+        guard !hub.isDraining else { return }
         await withTaskGroup { group in
             group.addTask { for await _ in poll.events { return } }
             group.addTask { try? await Task.sleep(for: wait) }

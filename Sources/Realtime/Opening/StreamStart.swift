@@ -25,12 +25,18 @@ package enum StreamStart: Sendable, Equatable {
 /// What a page of the log shows a client that has seen everything up to a number.
 enum PageVerdict: Equatable {
     case next([StreamEvent], upTo: Int64)
+    /// The page was read from another log than the head.
+    case otherLog
     /// The page does not begin with the next number or has a hole: rows were erased.
     case erased
     case nothing
 
-    init(_ events: [StreamEvent], in stream: StreamKey, after number: Int64) {
+    init(_ events: [StreamEvent], in stream: StreamKey, after number: Int64, generation: Int64) {
         var last = number
+        guard events.allSatisfy({ $0.generation == generation }) else {
+            self = .otherLog
+            return
+        }
         for event in events {
             guard event.number(in: stream) == last + 1 else {
                 self = .erased

@@ -162,7 +162,7 @@ final class LoopTable {
         for seat in lagging.overdue(at: now) { abort(seat) }
     }
 
-    /// Ends the seats in `steps` equal parts; the caller calls again until it answers `true`.
+    /// Ends an equal part of the seats for each of `stepsLeft`; the caller calls again until it answers `true`.
     func drainStep(stepsLeft: Int) -> Bool {
         isDraining = true
         let share = (seats.count + stepsLeft - 1) / max(stepsLeft, 1)

@@ -39,7 +39,6 @@ package final class StreamSeat {
     /// Bytes that have left for the kernel.
     var drained: Int { written - (outlet?.pendingBytes ?? 0) }
     var pendingBytes: Int { outlet?.pendingBytes ?? 0 }
-    var isWaiting: Bool { whenWritable != nil }
 
     func write(_ frame: ByteBuffer) {
         guard let outlet, state != .closed else { return }

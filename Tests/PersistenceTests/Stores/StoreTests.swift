@@ -117,6 +117,44 @@ import Testing
         }
     }
 
+    @Test func `a page of the log is bounded in bytes and never empty before its end`() async throws {
+        try await Town.with { town in
+            let house = try await town.house()
+            let dialog = try await town.dialog(in: house)
+            let long = String(repeating: "\u{1}", count: 9_999)
+            for _ in 0..<20 {
+                _ = try await town.writer.append(
+                    town.posting("x" + long.dropLast() + "x", by: dialog.guest, in: dialog.id, of: house))
+            }
+            let log = PostgresEventLog(pool: town.pool)
+            for stream in [StreamKey.account(house.account), .dialog(dialog.id, of: house.account)] {
+                let end = try #require(try await log.head(of: stream)?.cursor(in: stream)?.number)
+                var seen: [Int64] = []
+                while true {
+                    let page = try await log.events(in: stream, after: seen.last ?? 0, limit: 200)
+                    if page.isEmpty { break }
+                    #expect(page.dropLast().reduce(0) { $0 + $1.payload.utf8.count } <= 256 * 1024)
+                    seen += page.compactMap { $0.number(in: stream) }
+                }
+                #expect(seen == Array(1...end))
+            }
+        }
+    }
+
+    @Test func `a writer that meets another server raises the generation before it writes`() async throws {
+        try await Town.with { town in
+            let house = try await town.house()
+            let dialog = try await town.dialog(in: house)
+            let connection = try await town.database.connect()
+            try await connection.perform { try LogGeneration.confirm(on: $0) }
+            try await connection.script("UPDATE log_generation SET timeline = timeline + 1", name: "move")
+            // The writer's first connection is made by its first batch.
+            let posted = try await town.writer.append(
+                town.posting("hi", by: dialog.guest, in: dialog.id, of: house))
+            #expect(posted.head == Cursor(generation: 2, number: 1))
+        }
+    }
+
     @Test func `the generation rises when the server is another one and not otherwise`() async throws {
         try await Town.with { town in
             func generation() async throws -> Int64 {
