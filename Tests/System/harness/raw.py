@@ -33,18 +33,6 @@ class RawConnection:
         taken, self.received = self.received[:end], self.received[end:]
         return taken
 
-    def is_closed(self) -> bool:
-        """Whether the other side has ended it; whatever still comes before that is thrown away."""
-        self._socket.settimeout(0.2)
-        try:
-            while self._socket.recv(65536):
-                pass
-            return True
-        except TimeoutError:
-            return False
-        except ConnectionError:
-            return True
-
     def read_head(self) -> str:
         return self.read_until(b"\r\n\r\n").decode()
 
