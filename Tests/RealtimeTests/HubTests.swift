@@ -174,7 +174,7 @@ struct TestClient: Sendable {
         let hub = makeHub()
         var clients: [TestClient] = []
         for index in 0..<8 { clients.append(try await open(hub, index < 4 ? account : dialog, from: nil)) }
-        let total: Int64 = 20_000
+        let total: Int64 = 3000
         let events = (0..<total).map { _ in log.append() }
         await withTaskGroup { group in
             for _ in 0..<4 {
@@ -214,6 +214,22 @@ struct TestClient: Sendable {
         try await Auditor(hub: hub, log: log, logger: quiet).round()
         try await client.waitUntil { $0.last?.id == "1-250" }
         #expect(try await client.numbers() == Array(1...250))
+    }
+
+    @Test func `a log that went on while nobody followed is not read up for nobody`() async throws {
+        let hub = makeHub()
+        let first = try await open(hub, account, from: nil)
+        try await first.waitUntil { !$0.isEmpty }
+        let loop = first.loop
+        let seat = first.seat
+        try await loop.submit { hub.left(seat.value, on: loop) }.get()
+        for _ in 0..<1000 { _ = log.append() }
+        let second = try await open(hub, account, from: nil)
+        // By the commit alone; no auditor runs here.
+        hub.ingest([log.append()])
+        try await second.waitUntil { $0.last?.id == "1-1001" }
+        let numbers = try await second.numbers()
+        #expect(numbers == [1001])
     }
 
     @Test func `erased rows are told of and never skipped over`() async throws {

@@ -10,6 +10,8 @@ package struct Auditor: Service {
     /// Accounts asked for in one statement.
     private static let chunk = 1000
     private static let pageSize = 200
+    /// Accounts read at once; fewer than the pool has connections, so that those who ask are served meanwhile.
+    private static let atOnce = 4
     /// A commit is usually handed on within this time; what is behind for longer was not handed on.
     private static let patience = Duration.milliseconds(20)
 
@@ -64,12 +66,24 @@ package struct Auditor: Service {
             }
             guard !behind.isEmpty else { continue }
             try await Task.sleep(for: Self.patience)
-            for account in behind {
-                guard let seq = heads.seqs[account.id],
-                    account.standing(against: seq, generation: heads.generation) == .behind
-                else { continue }
-                try await fill(account)
+            try await fill(behind, upTo: heads)
+        }
+    }
+
+    /// Several at once: after a restart of what hands events on, all accounts are behind.
+    private func fill(
+        _ accounts: [FollowedAccount], upTo heads: (generation: Int64, seqs: [Account.ID: Int64])
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (index, account) in accounts.enumerated() {
+                if index >= Self.atOnce { try await group.next() }
+                guard let seq = heads.seqs[account.id] else { continue }
+                group.addTask {
+                    guard account.standing(against: seq, generation: heads.generation) == .behind else { return }
+                    try await fill(account, upTo: seq)
+                }
             }
+            try await group.waitForAll()
         }
     }
 
@@ -78,12 +92,12 @@ package struct Auditor: Service {
             try? await Task.sleep(for: Self.patience)
             guard let account = hub.registry.find(id), account.state.withLock({ $0.tail.hasGap }) else { continue }
             // A failure here is the next round's business.
-            try? await fill(account)
+            try? await fill(account, upTo: nil)
         }
     }
 
-    /// Reads what the account's tail lacks, up to the log's end.
-    private func fill(_ account: FollowedAccount) async throws {
+    /// Reads what the account's tail lacks, up to a number, or until nothing is missing below one that came.
+    private func fill(_ account: FollowedAccount, upTo end: Int64?) async throws {
         let stream = StreamKey.account(account.id)
         while let last = account.state.withLock({ $0.tail.last }) {
             guard let generation = account.state.withLock({ $0.tail.generation }) else { return }
@@ -92,6 +106,10 @@ package struct Auditor: Service {
             case .next(let events, _):
                 let repaired = hub.ingest(events[...], of: account.id)
                 StreamMetrics.gapsRepaired.increment(by: repaired)
+                let isDone = account.state.withLock { state in
+                    end.map { (state.tail.last ?? 0) >= $0 } ?? !state.tail.hasGap
+                }
+                if isDone { return }
                 // So that those who follow take one page before the next is upon them.
                 try await Task.sleep(for: Self.patience)
             case .otherLog:

@@ -5,6 +5,9 @@ import Synchronization
 /// Where events and followers of this node meet. Events come from the commit, from the bus and from the auditor, in
 /// any order and more than once; each follower gets each of its stream's events once and in order.
 package final class EventHub: EventSink {
+    /// A tail that is behind by no more is one whose events are on their way.
+    private static let staleness: Int64 = 64
+
     let registry = FollowedAccounts()
     let settings: StreamSettings
     private let inboxes: [LoopInbox]
@@ -88,6 +91,10 @@ package final class EventHub: EventSink {
     /// Lets the tail begin at a head that was read from the log, where it has none yet.
     func start(_ account: FollowedAccount, at head: LogHead) {
         let result = account.state.withLock { state in
+            // Nobody follows, and the log went on without this node: what lies between would be read for nobody.
+            if state.followers.isEmpty, let last = state.tail.last, head.accountSeq - last > Self.staleness {
+                state.tail = AccountTail(accountID: account.id)
+            }
             let result = state.tail.start(at: head)
             hand(on: result.deliveries, to: &state)
             return result

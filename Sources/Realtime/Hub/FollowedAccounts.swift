@@ -85,17 +85,19 @@ final class FollowedAccounts: Sendable {
         }
     }
 
-    /// All that are followed; those that nobody has used for a while are dropped first.
+    /// All that somebody follows or is about to; those that nobody has used for a while are dropped.
     func audited() -> [FollowedAccount] {
         accounts.withLock { accounts in
+            var used: [FollowedAccount] = []
             for (id, account) in accounts {
-                let isStale = account.state.withLock { state in
+                let idleAudits = account.state.withLock { state in
                     state.idleAudits = state.isUnused ? state.idleAudits + 1 : 0
-                    return state.idleAudits > Self.audits
+                    return state.idleAudits
                 }
-                if isStale { accounts[id] = nil }
+                if idleAudits == 0 { used.append(account) }
+                if idleAudits > Self.audits { accounts[id] = nil }
             }
-            return Array(accounts.values)
+            return used
         }
     }
 }
