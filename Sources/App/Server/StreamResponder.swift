@@ -36,8 +36,9 @@ struct StreamResponder: Sendable {
             return try await Self.whole(response)
         } catch {
             logger.warning("Stream request failed", metadata: ["error": "\(type(of: error))"])
-            let response = goodbye(nil)
-            return .response(response.head, ByteBuffer())
+            return .response(
+                HTTPResponse(status: .ok, headerFields: [.contentType: SSEFrame.contentType, .contentLength: "0"]),
+                ByteBuffer())
         }
     }
 

@@ -32,6 +32,8 @@ package struct StreamOpener: Sendable {
         defer { hub.registry.exit(account) }
         do {
             try await follow(stream, of: account, requested: requested, client: client)
+        } catch is CancellationError {
+            // The client has left.
         } catch {
             // The client keeps its cursor and comes back: nothing is lost by ending here.
             logger.warning("Stream not opened", metadata: ["error": "\(type(of: error))"])
