@@ -10,17 +10,24 @@ import Realtime
 
 extension Node {
     /// The composition root: the one place where the layers meet. Touches nothing outside yet.
-    /// - Parameter setupCode: lets the first account be made.
+    /// - Parameters:
+    ///   - setupCode: lets the first account be made.
+    ///   - logIdentity: which database the log is in.
     static func build(
-        _ settings: Settings, setupCode: String, registry: PrometheusRegistry, logger: Logger
+        _ settings: Settings, setupCode: String, logIdentity: String, registry: PrometheusRegistry, logger: Logger
     ) async throws -> Node {
         let loops = MultiThreadedEventLoopGroup.singleton
         let hub = EventHub(loops: loops, settings: settings.streams)
         let pool = PostgresPool(
             try settings.postgres("replyx"), size: settings.poolSize, onConnect: LogGeneration.confirm, logger: logger)
         let log = PostgresEventLog(pool: pool)
+        let bus = try settings.redis().map {
+            Bus($0, log: logIdentity, hub: hub, loops: loops, logger: logger)
+        }
+        let broadcast = Broadcast(hub: hub, bus: bus)
         let writer = MessageWriter(
-            configuration: try settings.postgres("replyx writer"), sink: hub, afterCommit: FaultPoints.afterCommit,
+            configuration: try settings.postgres("replyx writer"), sink: broadcast,
+            afterCommit: FaultPoints.afterCommit,
             logger: logger)
         let accounts = AccountStore(pool: pool)
         let tokens = await Tokens(secrets: try settings.secrets())
@@ -28,8 +35,9 @@ extension Node {
         let routes = Routes(
             access: Access(tokens: tokens, accounts: accounts, assistants: AssistantDirectory(store: assistants)),
             accounts: accounts, assistants: assistants, dialogs: DialogStore(pool: pool),
-            messages: MessageStore(pool: pool), writer: writer, hub: hub, poll: StreamPoll(hub: hub, log: log),
-            tokens: tokens, passwords: Passwords(pool: .passwords()), health: Health(pool: pool),
+            messages: MessageStore(pool: pool), writer: writer, sink: broadcast, hub: hub,
+            poll: StreamPoll(hub: hub, log: log),
+            tokens: tokens, passwords: Passwords(pool: .passwords()), health: Health(pool: pool, bus: bus),
             setupCode: setupCode, settings: settings, logger: logger)
 
         let responder = routes.router().buildResponder()
@@ -52,7 +60,10 @@ extension Node {
         return Node(
             settings: settings, logger: logger, routes: routes, pool: pool, writer: writer,
             writerExecutor: executors[loops.next()], hub: hub,
-            auditor: Auditor(hub: hub, log: log, logger: logger), server: server, management: management)
+            bus: bus,
+            auditor: Auditor(
+                hub: hub, log: log, busDelivers: { bus?.status.isHealthy ?? false }, logger: logger), server: server,
+            management: management)
     }
 }
 

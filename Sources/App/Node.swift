@@ -15,19 +15,22 @@ struct Node {
     let writer: MessageWriter
     let writerExecutor: LoopExecutor?
     let hub: EventHub
+    let bus: Bus?
     let auditor: Auditor
     let server: Application<RouterResponder<ChatContext>>
     let management: Application<RouterResponder<ChatContext>>
 
     /// Serves until SIGTERM or SIGINT.
     func run() async throws {
+        // Told to stop in the reverse order: first the streams end, then the servers, then what they stand on.
+        let services: [any Service] =
+            [pool] + (bus.map { [$0] } ?? []) + [
+                LoopService(base: writer, executor: writerExecutor), auditor, management, server,
+                StreamDrain(hub: hub, logger: logger),
+            ]
         let group = ServiceGroup(
             configuration: .init(
-                // Told to stop in the reverse order: first the streams end, then the servers, then what they stand on.
-                services: ([
-                    pool, LoopService(base: writer, executor: writerExecutor), auditor, management, server,
-                    StreamDrain(hub: hub, logger: logger),
-                ] as [any Service]).map { .init(service: $0) },
+                services: services.map { .init(service: $0) },
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger))
         try await group.run()

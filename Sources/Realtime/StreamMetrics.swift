@@ -7,7 +7,10 @@ package enum StreamMetrics {
     package enum ResumeSource: String, Sendable {
         /// Opened without a cursor, or with that of the newest event.
         case head
+        /// Memory, of an account that was followed here.
         case ring
+        /// Memory, of an account that nobody here followed: it came by the bus and was kept.
+        case bus
         case postgres
         /// Impossible: answered by `reset`.
         case reset
@@ -25,6 +28,11 @@ package enum StreamMetrics {
 
     package static func resumed(from source: ResumeSource) {
         Counter(label: "replyx_stream_resumes_total", dimensions: [("source", source.rawValue)]).increment()
+    }
+
+    /// Ephemeral events that were not shown, by why.
+    package static func ephemeralDropped(_ reason: String) {
+        Counter(label: "replyx_ephemeral_dropped_total", dimensions: [("reason", reason)]).increment()
     }
 
     package static func connections(_ stream: StreamKey) -> Meter {

@@ -7,8 +7,12 @@ package struct StreamSettings: Sendable {
     package var heartbeatSeconds = 15
     /// Over how long the streams are ended when the process is told to stop.
     package var drainTime = Duration.seconds(8)
-    /// How often the log is asked for what did not arrive by itself.
+    /// How often the log is asked for what did not arrive by itself, where other nodes' events come only so.
     package var auditInterval = Duration.milliseconds(250)
+    /// The same while the bus delivers.
+    package var calmAuditInterval = Duration.seconds(2)
+    /// Bytes of events kept in memory for replays, of all accounts together.
+    package var replayBytes = 64 * 1024 * 1024
     /// How many streams may read what they missed at once; the others wait their turn.
     package var concurrentReplays = 64
 

@@ -19,7 +19,8 @@ struct ListRoutes: AsyncParsableCommand {
                 "replyx.secrets": .init(stringLiteral: String(repeating: "-", count: 32)),
             ]))
         let node = try await Node.build(
-            try Settings(reader), setupCode: "", registry: PrometheusRegistry(), logger: .program(.error))
+            try Settings(reader), setupCode: "", logIdentity: "", registry: PrometheusRegistry(),
+            logger: .program(.error))
         for route in node.routes.router().routes {
             let path = route.path.description.split(separator: "/").map { part in
                 part.hasPrefix(":") ? "{\(part.dropFirst())}" : String(part)

@@ -21,8 +21,10 @@ struct Serve: AsyncParsableCommand {
             throw Settings.Invalid(
                 description: "The database lacks \(pending.joined(separator: ", ")). Run: replyx migrate")
         }
+        let logIdentity = try await LogIdentity.read(try settings.postgres("replyx"), logger: logger)
         let setupCode = settings.setupCode ?? (0..<10).map { _ in UInt8.random(in: .min ... .max) }.hexadecimal
-        let node = try await Node.build(settings, setupCode: setupCode, registry: registry, logger: logger)
+        let node = try await Node.build(
+            settings, setupCode: setupCode, logIdentity: logIdentity, registry: registry, logger: logger)
         if settings.setupCode == nil, try await node.routes.accounts.isEmpty() {
             // To the terminal and not to the log: whoever reads it may make the first account.
             print("Setup code for the first account: \(setupCode)")

@@ -23,6 +23,8 @@ struct Settings: Sendable {
     let logLevel: Logger.Level
     let streams: StreamSettings
     private let secretList: String?
+    private let redisURL: String?
+    private let redisRootsFile: String?
 
     init(_ reader: ConfigReader = ConfigReader(provider: EnvironmentVariablesProvider())) throws {
         func string(_ key: ConfigKey) -> String? {
@@ -51,6 +53,8 @@ struct Settings: Sendable {
         poolSize = try number("replyx.pool.size", 8, in: 1...100)
         connectionLimit = try number("replyx.connection.limit", 18_000, in: 1...1_000_000)
         secretList = reader.string(forKey: "replyx.secrets", isSecret: true)
+        redisURL = reader.string(forKey: "redis.url", isSecret: true).flatMap { $0.isEmpty ? nil : $0 }
+        redisRootsFile = string("replyx.redis.ca.file")
         let level = string("replyx.log.level") ?? "info"
         guard let logLevel = Logger.Level(rawValue: level) else {
             throw Invalid(
@@ -80,5 +84,15 @@ struct Settings: Sendable {
     func postgres(_ name: String) throws -> PostgresConfiguration {
         guard !databaseURL.isEmpty else { throw Invalid(description: "DATABASE_URL is needed") }
         return PostgresConfiguration(url: databaseURL, applicationName: name)
+    }
+
+    /// - Returns: `nil` where there is no Redis.
+    /// - Throws: ``Invalid``, with a sentence that does not show the URL: it holds a password.
+    func redis() throws -> RedisServer? {
+        do {
+            return try redisURL.map { try RedisServer($0, rootsFile: redisRootsFile) }
+        } catch let error as RedisServer.Invalid {
+            throw Invalid(description: error.description)
+        }
     }
 }

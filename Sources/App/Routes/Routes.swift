@@ -1,3 +1,4 @@
+import Domain
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -13,6 +14,7 @@ struct Routes {
     let dialogs: DialogStore
     let messages: MessageStore
     let writer: MessageWriter
+    let sink: any EventSink
     let hub: EventHub
     let poll: StreamPoll
     let tokens: Tokens
@@ -43,6 +45,7 @@ struct Routes {
             VisitorRoutes(door: door, access: access, dialogs: dialogs, messages: messages, writer: writer)
                 .add(to: api)
         }
+        TypingRoutes(access: access, dialogs: dialogs, sink: sink).add(to: api)
         StreamRoutes(access: access, dialogs: dialogs, hub: hub, poll: poll).add(to: api)
         let openAPI = try? String(contentsOfFile: settings.openAPIFile, encoding: .utf8)
         router.get("openapi.yaml") { _, _ in

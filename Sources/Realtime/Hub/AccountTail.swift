@@ -2,7 +2,17 @@ import Domain
 
 /// What this node knows of the end of one account's log, and what a new event or a new follower comes to. Pure: the
 /// hub holds it under a lock and carries out what it says.
+///
+/// While nobody follows the account it is *loose*: it keeps what happens to come, and nobody fills its gaps. The first
+/// follower's head, read from the log, *anchors* it: from then on every number is handed on once and in order.
 struct AccountTail: Sendable {
+    /// Where events come from. Only the bus is believed to be late, doubled or another installation's.
+    enum Source: Sendable {
+        case commit
+        case log
+        case bus
+    }
+
     /// An event that goes to the followers of a stream, as that stream's next.
     struct Delivery: Sendable, Equatable {
         let stream: StreamKey
@@ -22,48 +32,55 @@ struct AccountTail: Sendable {
 
     /// How a follower who has seen everything up to a number gets to the end.
     enum CatchUp: Sendable, Equatable {
-        /// Write these, then it is at the stream's end, which is `end`.
-        case from([StreamEvent], end: Int64)
+        /// Write these, then it is at the stream's end, which is `end`. `isWarm`: some of them came by the bus before
+        /// anybody here followed.
+        case from([StreamEvent], end: Int64, isWarm: Bool = false)
         /// They are no longer in memory: read a page.
         case read
     }
 
     /// More events than this waiting above a gap are not kept; the auditor reads them anyway.
     static let waitingLimit = 1024
+    /// The same while loose: nobody will close the gap, so what is above it becomes what is kept.
+    static let looseWaitingLimit = 32
 
     let accountID: Account.ID
     private(set) var generation: Int64?
-    /// The number up to which everything was handed on; `nil` until the log's head was read.
+    /// The number up to which everything was handed on; `nil` while loose.
     private(set) var last: Int64?
     private(set) var ring = EventRing()
     /// The newest public number of each followed dialog.
     private var dialogs: [Dialog.ID: Int64] = [:]
     private var waiting: [Int64: StreamEvent] = [:]
+    /// The newest number that the log is known to have.
+    private var known: Int64 = 0
+    /// The newest number that came by the bus while loose.
+    private var warmUpTo: Int64 = 0
 
     init(accountID: Account.ID) {
         self.accountID = accountID
     }
 
-    var hasGap: Bool { !waiting.isEmpty && last != nil }
+    var hasGap: Bool { last.map { !waiting.isEmpty || known > $0 } ?? false }
 
     // MARK: Events
 
-    mutating func ingest(_ events: some Sequence<StreamEvent>) -> Ingested {
+    mutating func ingest(_ events: some Sequence<StreamEvent>, from source: Source) -> Ingested {
         var result = Ingested()
         for event in events {
-            if let generation, event.generation != generation {
-                // A late message of the old log says nothing; one of a new log ends everything.
-                if event.generation > generation { result.generationMoved = true }
-                continue
-            }
-            guard let last else {
-                wait(event)
-                continue
-            }
-            if event.seq == last + 1 {
-                accept(event, into: &result)
-            } else if event.seq > last {
-                wait(event)
+            if let generation, event.generation != generation, last != nil {
+                // A late message of the old log says nothing; one of a new log ends everything. What the bus says of
+                // generations is left to the auditor, who asks the log.
+                if event.generation > generation && source != .bus { result.generationMoved = true }
+            } else if let last {
+                if event.seq == last + 1 {
+                    accept(event, into: &result)
+                } else if event.seq > last, waiting.count < Self.waitingLimit {
+                    waiting[event.seq] = event
+                }
+            } else {
+                keep(event, from: source)
+                result.accepted += 1
             }
         }
         acceptWaiting(into: &result)
@@ -84,11 +101,6 @@ struct AccountTail: Sendable {
             Delivery(stream: .dialog(place.dialogID, of: accountID), number: seq, event: event))
     }
 
-    private mutating func wait(_ event: StreamEvent) {
-        guard waiting.count < Self.waitingLimit else { return }
-        waiting[event.seq] = event
-    }
-
     private mutating func acceptWaiting(into result: inout Ingested) {
         guard let from = last, !waiting.isEmpty else { return }
         while let number = last, let next = waiting.removeValue(forKey: number + 1) { accept(next, into: &result) }
@@ -97,25 +109,81 @@ struct AccountTail: Sendable {
         }
     }
 
+    /// The log was asked and has nothing after `last`: what waits above is not of it.
+    mutating func forgetWaiting() {
+        waiting = [:]
+        known = last ?? 0
+    }
+
+    // MARK: Loose
+
+    /// Keeps an event that nobody follows: the newest run without a hole.
+    private mutating func keep(_ event: StreamEvent, from source: Source) {
+        if let generation, event.generation != generation {
+            guard event.generation > generation else { return }
+            ring = EventRing()
+            waiting = [:]
+        }
+        generation = event.generation
+        if source == .bus { warmUpTo = max(warmUpTo, event.seq) }
+        if let newest = ring.newest, event.seq <= newest { return }
+        waiting[event.seq] = event
+        extendRing()
+        guard waiting.count > Self.looseWaitingLimit, let lowest = waiting.keys.min() else { return }
+        ring = EventRing()
+        waiting.removeValue(forKey: lowest).map { ring.append($0) }
+        extendRing()
+    }
+
+    private mutating func extendRing() {
+        if ring.newest == nil, waiting.count == 1, let first = waiting.popFirst() { ring.append(first.value) }
+        while let newest = ring.newest, let next = waiting.removeValue(forKey: newest + 1) { ring.append(next) }
+    }
+
+    /// Nobody follows any more.
+    mutating func loosen() {
+        last = nil
+        dialogs = [:]
+        waiting = [:]
+        known = 0
+    }
+
+    mutating func shrinkRing(to bytes: Int) {
+        ring.shrink(to: bytes)
+    }
+
     // MARK: Followers
 
-    /// Takes the log's head as the place to go on from, where none is known yet.
+    /// Takes the log's head as the place to go on from, where the tail is loose; else as news of how far the log is.
     /// - Returns: what had come meanwhile and now follows; `generationMoved` where the head is of another generation.
     mutating func start(at head: LogHead) -> Ingested {
-        if let generation, generation != head.generation {
-            var result = Ingested()
-            result.generationMoved = head.generation > generation
+        var result = Ingested()
+        if last == nil {
+            anchor(at: head)
+        } else if generation != head.generation {
+            result.generationMoved = head.generation > (generation ?? 0)
             return result
         }
-        generation = head.generation
-        if last == nil {
-            last = head.accountSeq
-            waiting = waiting.filter { $0.key > head.accountSeq && $0.value.generation == head.generation }
-        }
-        var result = Ingested()
+        known = max(known, head.accountSeq)
         acceptWaiting(into: &result)
         result.hasGap = hasGap
         return result
+    }
+
+    private mutating func anchor(at head: LogHead) {
+        if generation != head.generation {
+            ring = EventRing()
+            waiting = [:]
+        }
+        generation = head.generation
+        if let newest = ring.newest, newest >= head.accountSeq, ring.events(after: head.accountSeq) != nil {
+            last = newest
+        } else {
+            for event in ring.kept where event.seq > head.accountSeq { waiting[event.seq] = event }
+            ring = EventRing()
+            last = head.accountSeq
+        }
+        waiting = waiting.filter { $0.key > (last ?? 0) && $0.value.generation == head.generation }
     }
 
     /// Begins to keep a dialog's newest number, from a head that was read with the account's in one snapshot.
@@ -150,11 +218,12 @@ struct AccountTail: Sendable {
         guard let end = end(of: stream) else { return .read }
         // What was read from the log may be ahead of this node: then there is nothing to write yet.
         guard number < end else { return .from([], end: end) }
-        switch stream {
-        case .account:
-            return ring.events(after: number).map { .from(Array($0), end: end) } ?? .read
-        case .dialog(let id, _):
-            return ring.events(of: id, after: number, upTo: end).map { .from($0, end: end) } ?? .read
-        }
+        let events =
+            switch stream {
+            case .account: ring.events(after: number).map(Array.init)
+            case .dialog(let id, _): ring.events(of: id, after: number, upTo: end)
+            }
+        guard let events else { return .read }
+        return .from(events, end: end, isWarm: events.first.map { $0.seq <= warmUpTo } ?? false)
     }
 }

@@ -17,11 +17,17 @@ package struct Auditor: Service {
 
     private let hub: EventHub
     private let log: any EventLog
+    private let busDelivers: @Sendable () -> Bool
     private let logger: Logger
 
-    package init(hub: EventHub, log: any EventLog, logger: Logger) {
+    /// - Parameter busDelivers: whether other nodes' events come by themselves at the moment. Then a look now and then
+    ///   is enough.
+    package init(
+        hub: EventHub, log: any EventLog, busDelivers: @escaping @Sendable () -> Bool = { false }, logger: Logger
+    ) {
         self.hub = hub
         self.log = log
+        self.busDelivers = busDelivers
         self.logger = logger
     }
 
@@ -37,6 +43,7 @@ package struct Auditor: Service {
     private func rounds() async {
         var isAway = false
         while !Task.isCancelled {
+            let begun = ContinuousClock.now
             do {
                 try await round()
                 if isAway { logger.notice("The log answers again") }
@@ -45,91 +52,106 @@ package struct Auditor: Service {
                 if !isAway { logger.warning("The log does not answer", metadata: ["error": "\(type(of: error))"]) }
                 isAway = true
             }
-            try? await Task.sleep(for: hub.settings.auditInterval)
+            // In short steps, so that a bus that stops delivering is made up for at once.
+            repeat {
+                try? await Task.sleep(for: hub.settings.auditInterval)
+            } while !Task.isCancelled && busDelivers() && begun.duration(to: .now) < hub.settings.calmAuditInterval
         }
     }
 
     /// One look at every followed account.
     package func round() async throws {
-        let accounts = hub.registry.audited()
-        for start in stride(from: 0, to: accounts.count, by: Self.chunk) {
-            let some = accounts[start..<min(start + Self.chunk, accounts.count)]
+        let feeds = hub.feeds.audited()
+        for start in stride(from: 0, to: feeds.count, by: Self.chunk) {
+            let some = feeds[start..<min(start + Self.chunk, feeds.count)]
             let heads = try await log.heads(of: some.map(\.id))
-            var behind: [FollowedAccount] = []
-            for account in some {
-                guard let seq = heads.seqs[account.id] else { continue }
-                switch account.standing(against: seq, generation: heads.generation) {
+            var behind: [Gap] = []
+            for feed in some {
+                guard let seq = heads.seqs[feed.id] else { continue }
+                switch feed.standing(against: seq, generation: heads.generation) {
                 case .level: break
-                case .behind: behind.append(account)
-                case .otherLog: hub.restart(account, saying: .drain)
+                case .behind: behind.append(Gap(feed: feed, end: seq))
+                case .otherLog: hub.restart(feed, saying: .drain)
                 }
             }
             guard !behind.isEmpty else { continue }
             try await Task.sleep(for: Self.patience)
-            try await fill(behind, upTo: heads)
+            // What has come meanwhile was on its way.
+            behind.removeAll { $0.feed.standing(against: $0.end ?? 0, generation: heads.generation) != .behind }
+            try await fill(behind)
+        }
+    }
+
+    private func gaps() async {
+        for await _ in hub.gapSignal {
+            try? await Task.sleep(for: Self.patience)
+            let gaps = hub.takeGaps().filter { feed in feed.state.withLock { $0.tail.hasGap } }
+            // A failure here is the next round's business.
+            try? await fill(gaps.map { Gap(feed: $0, end: nil) })
+        }
+    }
+
+    // MARK: Filling
+
+    private struct Gap: Sendable {
+        let feed: AccountFeed
+        /// The number to read up to; `nil`: until nothing is missing below what is known.
+        let end: Int64?
+
+        var isClosed: Bool {
+            feed.state.withLock { state in
+                guard let last = state.tail.last else { return true }
+                return end.map { last >= $0 } ?? !state.tail.hasGap
+            }
         }
     }
 
     /// Several at once: after a restart of what hands events on, all accounts are behind.
-    private func fill(
-        _ accounts: [FollowedAccount], upTo heads: (generation: Int64, seqs: [Account.ID: Int64])
-    ) async throws {
+    private func fill(_ gaps: [Gap]) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for (index, account) in accounts.enumerated() {
+            for (index, gap) in gaps.enumerated() {
                 if index >= Self.atOnce { try await group.next() }
-                guard let seq = heads.seqs[account.id] else { continue }
-                group.addTask {
-                    guard account.standing(against: seq, generation: heads.generation) == .behind else { return }
-                    try await fill(account, upTo: seq)
-                }
+                group.addTask { try await fill(gap) }
             }
             try await group.waitForAll()
         }
     }
 
-    private func gaps() async {
-        for await id in hub.gaps {
-            try? await Task.sleep(for: Self.patience)
-            guard let account = hub.registry.find(id), account.state.withLock({ $0.tail.hasGap }) else { continue }
-            // A failure here is the next round's business.
-            try? await fill(account, upTo: nil)
-        }
-    }
-
-    /// Reads what the account's tail lacks, up to a number, or until nothing is missing below one that came.
-    private func fill(_ account: FollowedAccount, upTo end: Int64?) async throws {
-        let stream = StreamKey.account(account.id)
-        while let last = account.state.withLock({ $0.tail.last }) {
-            guard let generation = account.state.withLock({ $0.tail.generation }) else { return }
+    private func fill(_ gap: Gap) async throws {
+        let feed = gap.feed
+        let stream = StreamKey.account(feed.id)
+        while !gap.isClosed {
+            let (last, generation) = feed.state.withLock { ($0.tail.last, $0.tail.generation) }
+            guard let last, let generation else { return }
             let page = try await log.events(in: stream, after: last, limit: Self.pageSize)
             switch PageVerdict(page, in: stream, after: last, generation: generation) {
             case .next(let events, _):
-                let repaired = hub.ingest(events[...], of: account.id)
-                StreamMetrics.gapsRepaired.increment(by: repaired)
-                let isDone = account.state.withLock { state in
-                    end.map { (state.tail.last ?? 0) >= $0 } ?? !state.tail.hasGap
-                }
-                if isDone { return }
+                StreamMetrics.gapsRepaired.increment(by: hub.ingest(events[...], of: feed.id, from: .log))
+                if gap.isClosed { return }
                 // So that those who follow take one page before the next is upon them.
                 try await Task.sleep(for: Self.patience)
             case .otherLog:
-                hub.restart(account, saying: .drain)
+                hub.restart(feed, saying: .drain)
                 return
             case .nothing:
+                feed.state.withLock { state in
+                    // Unless it has come meanwhile.
+                    if state.tail.last == last { state.tail.forgetWaiting() }
+                }
                 return
             case .erased:
                 // Rows between are gone for good. Whoever resumes is told so.
-                hub.restart(account, saying: .erased)
+                hub.restart(feed, saying: .erased)
                 return
             }
         }
     }
 }
 
-extension FollowedAccount {
+extension AccountFeed {
     fileprivate enum Standing { case level, behind, otherLog }
 
-    /// Where the tail stands against the log. An account whose tail has not begun is level: its opener reads the head.
+    /// Where the tail stands against the log. A loose one is level: its opener reads the head.
     fileprivate func standing(against seq: Int64, generation: Int64) -> Standing {
         state.withLock { state in
             guard let known = state.tail.generation, let last = state.tail.last else { return .level }

@@ -1,31 +1,30 @@
-package import Domain
+import Domain
 package import NIOCore
 import Synchronization
 
 /// Where events and followers of this node meet. Events come from the commit, from the bus and from the auditor, in
 /// any order and more than once; each follower gets each of its stream's events once and in order.
-package final class EventHub: EventSink {
-    /// A tail that is behind by no more is one whose events are on their way.
-    private static let staleness: Int64 = 64
-
-    let registry = FollowedAccounts()
+package final class EventHub: Sendable {
+    let feeds: AccountFeeds
     let settings: StreamSettings
     private let inboxes: [LoopInbox]
     private let loopIndices: [ObjectIdentifier: Int]
     private let draining = Atomic(false)
-    /// Accounts with numbers missing below an event that came. What is not taken in time, the auditor's next round finds.
-    let gaps: AsyncStream<Account.ID>
-    private let gapSignal: AsyncStream<Account.ID>.Continuation
+    private let gaps = Mutex<Set<Account.ID>>([])
+    /// Yields when there are accounts with numbers missing below one that is known (``takeGaps()``).
+    let gapSignal: AsyncStream<Void>
+    private let gapFound: AsyncStream<Void>.Continuation
 
     package init(loops: some EventLoopGroup, settings: StreamSettings) {
         self.settings = settings
-        let registry = self.registry
+        let feeds = AccountFeeds(budget: settings.replayBytes)
+        self.feeds = feeds
         inboxes = loops.makeIterator().enumerated().map { index, loop in
-            LoopInbox(loop: loop, index: index, registry: registry, settings: settings)
+            LoopInbox(loop: loop, index: index, feeds: feeds, settings: settings)
         }
         loopIndices = Dictionary(
             uniqueKeysWithValues: inboxes.enumerated().map { (ObjectIdentifier($1.loop), $0) })
-        (gaps, gapSignal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        (gapSignal, gapFound) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         StreamMetrics.show()
     }
 
@@ -35,37 +34,50 @@ package final class EventHub: EventSink {
     package func retry(after reason: SSEFrame.ByeReason) -> Int { settings.retry(after: reason) }
 
     /// Followed streams on this node right now.
-    package var streamCount: Int { registry.seatCount }
+    package var streamCount: Int { feeds.seatCount }
 
     // MARK: Events
 
-    package func ingest(_ events: [StreamEvent]) {
+    /// - Parameter events: of any accounts, each account's ascending.
+    func ingest(_ events: [StreamEvent], from source: AccountTail.Source) {
         var rest = events[...]
         while let account = rest.first?.accountID {
             let end = rest.firstIndex { $0.accountID != account } ?? rest.endIndex
-            ingest(rest[..<end], of: account)
+            ingest(rest[..<end], of: account, from: source)
             rest = rest[end...]
         }
+        feeds.trim()
     }
 
     /// - Returns: how many of them were new here.
     @discardableResult
-    func ingest(_ events: ArraySlice<StreamEvent>, of id: Account.ID) -> Int {
-        guard let account = registry.find(id) else { return 0 }
-        let result = account.state.withLock { state in
-            let result = state.tail.ingest(events)
-            // Inside the lock: what is put into a loop's inbox outside of it is put there in another order.
-            hand(on: result.deliveries, to: &state)
-            return result
+    func ingest(_ events: ArraySlice<StreamEvent>, of id: Account.ID, from source: AccountTail.Source) -> Int {
+        while true {
+            let feed = feeds.findOrKeep(id)
+            let result = feeds.update(feed) { state in
+                let result = state.tail.ingest(events, from: source)
+                state.touchedAt = .now()
+                // Inside the lock: what is put into a loop's inbox outside of it is put there in another order.
+                hand(on: result.deliveries, to: &state)
+                return result
+            }
+            guard let result else { continue }
+            act(on: result, of: feed)
+            return result.accepted
         }
-        if result.generationMoved { restart(account, saying: .drain) }
-        if result.hasGap { gapSignal.yield(id) }
-        return result.accepted
     }
 
-    private func hand(on deliveries: [AccountTail.Delivery], to state: inout FollowedAccount.State) {
+    private func act(on result: AccountTail.Ingested, of feed: AccountFeed) {
+        if result.generationMoved { restart(feed, saying: .drain) }
+        if result.hasGap {
+            gaps.withLock { _ = $0.insert(feed.id) }
+            gapFound.yield()
+        }
+    }
+
+    private func hand(on deliveries: [AccountTail.Delivery], to state: inout AccountFeed.State) {
         for delivery in deliveries {
-            guard let followers = state.followers[delivery.stream] else { continue }
+            guard var followers = state.followers[delivery.stream] else { continue }
             if followers.seats.contains(where: { $0 > 0 }) {
                 let frame = SSEFrame.event(delivery.event, in: delivery.stream, number: delivery.number)
                 for (index, count) in followers.seats.enumerated() where count > 0 {
@@ -73,58 +85,83 @@ package final class EventHub: EventSink {
                 }
             }
             for poll in followers.polls.values { poll.yield() }
+            if case .dialog = delivery.stream {
+                followers.gate.note(delivery.event)
+                state.followers[delivery.stream]?.gate = followers.gate
+            }
         }
     }
 
+    /// Hands an ephemeral event to whoever follows now.
+    func show(_ event: EphemeralEvent) {
+        guard let feed = feeds.find(event.accountID) else { return }
+        let dialog = StreamKey.dialog(event.dialogID, of: event.accountID)
+        feed.state.withLock { state in
+            let verdict = state.followers[dialog]?.gate.judge(event) ?? .pass
+            guard verdict == .pass else { return StreamMetrics.ephemeralDropped(verdict.rawValue) }
+            let frame = SSEFrame.ephemeral(event)
+            for stream in event.kind.isForAccount ? [dialog, .account(event.accountID)] : [dialog] {
+                guard let followers = state.followers[stream] else { continue }
+                for (index, count) in followers.seats.enumerated() where count > 0 {
+                    inboxes[index].put(.show(frame, of: stream))
+                }
+            }
+        }
+    }
+
+    /// The accounts with gaps found since the last time.
+    func takeGaps() -> [AccountFeed] {
+        let ids = gaps.withLock { gaps in
+            defer { gaps = [] }
+            return gaps
+        }
+        return ids.compactMap { feeds.find($0) }
+    }
+
     /// Ends what is followed of an account, and begins anew for whoever comes back.
-    func restart(_ account: FollowedAccount, saying reason: SSEFrame.ByeReason) {
-        account.state.withLock { state in
-            state.tail = AccountTail(accountID: account.id)
+    func restart(_ feed: AccountFeed, saying reason: SSEFrame.ByeReason) {
+        _ = feeds.update(feed) { state in
+            state.tail = AccountTail(accountID: feed.id)
             // Inside the lock, so that it reaches every loop before whoever joins by the new numbers.
-            for inbox in inboxes { inbox.put(.endAll(of: account.id, reason)) }
+            for inbox in inboxes { inbox.put(.endAll(of: feed.id, reason)) }
             state.wakePolls()
         }
     }
 
     // MARK: Followers
 
-    /// Lets the tail begin at a head that was read from the log, where it has none yet.
-    func start(_ account: FollowedAccount, at head: LogHead) {
-        let result = account.state.withLock { state in
-            // Nobody follows, and the log went on without this node: what lies between would be read for nobody.
-            if state.followers.isEmpty, let last = state.tail.last, head.accountSeq - last > Self.staleness {
-                state.tail = AccountTail(accountID: account.id)
-            }
+    /// Lets the tail begin at a head that was read from the log, where nobody followed it until now.
+    func start(_ feed: AccountFeed, at head: LogHead) {
+        let result = feeds.update(feed) { state in
             let result = state.tail.start(at: head)
             hand(on: result.deliveries, to: &state)
             return result
         }
-        if result.generationMoved { restart(account, saying: .drain) }
-        if result.hasGap { gapSignal.yield(account.id) }
+        if let result { act(on: result, of: feed) }
     }
 
     enum Joining {
-        /// The seat is, or at its loop's next turn will be, live.
-        case joined(fromRing: Int)
+        /// The seat is, or at its loop's next turn will be, live; what it lacked came from there.
+        case joined(StreamMetrics.ResumeSource)
         /// More than a live client may be sent at once: write these, which end with `upTo`, and join again.
-        case write([ByteBuffer], upTo: Int64)
+        case write([ByteBuffer], upTo: Int64, from: StreamMetrics.ResumeSource)
         case readPage
         case readHead
     }
 
     /// Seats a client that has seen everything up to a number, if what it lacks is in memory.
     func join(
-        _ seat: NIOLoopBound<StreamSeat>, on loop: any EventLoop, to stream: StreamKey, of account: FollowedAccount,
+        _ seat: NIOLoopBound<StreamSeat>, on loop: any EventLoop, to stream: StreamKey, of feed: AccountFeed,
         after number: Int64, head: LogHead
     ) -> Joining {
         let seen = Cursor(generation: head.generation, number: number)
         guard let index = loopIndices[ObjectIdentifier(loop)] else {
             preconditionFailure("a stream's connection runs on one of the hub's event loops")
         }
-        return account.state.withLock { state in
-            guard state.tail.generation == head.generation else { return .readHead }
+        return feed.state.withLock { state in
+            guard state.tail.last != nil, state.tail.generation == head.generation else { return .readHead }
             if case .dialog(let id, _) = stream, !state.tail.follow(id, from: head) { return .readHead }
-            guard case .from(let events, let end) = state.tail.catchUp(stream, after: number) else {
+            guard case .from(let events, let end, let isWarm) = state.tail.catchUp(stream, after: number) else {
                 state.unfollowIfUnused(stream)
                 return .readPage
             }
@@ -133,21 +170,21 @@ package final class EventHub: EventSink {
             }
             if frames.count > 1, frames.reduce(0, { $0 + $1.readableBytes }) > LagWatch.steadyLimit {
                 state.unfollowIfUnused(stream)
-                return .write(frames, upTo: end)
+                return .write(frames, upTo: end, from: isWarm ? .bus : .ring)
             }
             state.followers[stream, default: .init(seats: Array(repeating: 0, count: inboxes.count))].seats[index] += 1
-            registry.joined()
+            feeds.joined()
             inboxes[index].put(.join(seat, frames: frames, seen: seen, end: end))
-            return .joined(fromRing: frames.count)
+            return .joined(frames.isEmpty ? .head : isWarm ? .bus : .ring)
         }
     }
 
     /// Counts a long poll as a follower, unless the stream is already beyond the number.
     /// - Returns: what yields once at the next event, or `nil` where there is something to read now.
     func poll(
-        _ stream: StreamKey, of account: FollowedAccount, after number: Int64, head: LogHead
+        _ stream: StreamKey, of feed: AccountFeed, after number: Int64, head: LogHead
     ) -> (id: Int, events: AsyncStream<Void>)? {
-        account.state.withLock { state in
+        feed.state.withLock { state in
             if case .dialog(let id, _) = stream, !state.tail.follow(id, from: head) { return nil }
             guard let end = state.tail.end(of: stream), end <= number else {
                 state.unfollowIfUnused(stream)
@@ -161,8 +198,8 @@ package final class EventHub: EventSink {
         }
     }
 
-    func endPoll(_ id: Int, of stream: StreamKey, of account: FollowedAccount) {
-        account.state.withLock { state in
+    func endPoll(_ id: Int, of stream: StreamKey, of feed: AccountFeed) {
+        feed.state.withLock { state in
             state.followers[stream]?.polls.removeValue(forKey: id)?.finish()
             state.dropIfEmpty(stream)
         }
@@ -188,7 +225,7 @@ package final class EventHub: EventSink {
     /// Ends every stream, spread over the drain time; streams that open meanwhile end at once.
     package func drain() async {
         draining.store(true, ordering: .relaxed)
-        registry.wakePolls()
+        feeds.wakePolls()
         let step = Duration.milliseconds(50)
         let steps = max(1, Int(settings.drainTime / step))
         for stepsLeft in (1...steps).reversed() {
@@ -201,13 +238,5 @@ package final class EventHub: EventSink {
             if isEmpty { return }
             try? await Task.sleep(for: step)
         }
-    }
-}
-
-extension FollowedAccount.State {
-    /// A dialog's number is kept only while somebody follows it.
-    mutating func unfollowIfUnused(_ stream: StreamKey) {
-        guard followers[stream] == nil, case .dialog(let id, _) = stream else { return }
-        tail.unfollow(id)
     }
 }

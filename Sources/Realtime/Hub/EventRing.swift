@@ -5,6 +5,7 @@ struct EventRing: Sendable {
     private var events: [StreamEvent] = []
     /// Where the kept part of `events` begins: dropping from the front moves it, and the array is cut now and then.
     private var start = 0
+    /// What the kept events take, about.
     private(set) var bytes = 0
 
     let maximumCount: Int
@@ -19,16 +20,20 @@ struct EventRing: Sendable {
     /// With what was dropped and is not cut yet.
     var held: Int { events.count }
     var kept: ArraySlice<StreamEvent> { events[start...] }
+    var newest: Int64? { kept.last?.seq }
 
     mutating func append(_ event: StreamEvent) {
-        assert(kept.last.map { $0.seq + 1 == event.seq } ?? true, "a ring has no hole")
+        assert(newest.map { $0 + 1 == event.seq } ?? true, "a ring has no hole")
         events.append(event)
         bytes += Self.weight(of: event)
         while count > maximumCount || (bytes > maximumBytes && count > 1) { dropFirst() }
-        if start > count {
-            events.removeFirst(start)
-            start = 0
-        }
+        if start > count { cut() }
+    }
+
+    /// Drops the oldest until no more than so many bytes are kept.
+    mutating func shrink(to limit: Int) {
+        while bytes > limit && count > 0 { dropFirst() }
+        cut()
     }
 
     /// The account's events after a number, or `nil` if the oldest of them are no longer here.
@@ -49,6 +54,11 @@ struct EventRing: Sendable {
     private mutating func dropFirst() {
         bytes -= Self.weight(of: events[start])
         start += 1
+    }
+
+    private mutating func cut() {
+        events.removeFirst(start)
+        start = 0
     }
 
     private static func weight(of event: StreamEvent) -> Int { event.payload.utf8.count + 128 }

@@ -28,10 +28,10 @@ package struct StreamOpener: Sendable {
         let client = Client(seat: seat, loop: loop, hub: hub)
         guard await client.write([SSEFrame.retry(milliseconds: hub.settings.openingRetry())]) else { return }
         guard !hub.isDraining else { return client.end(.drain) }
-        let account = hub.registry.enter(stream.accountID)
-        defer { hub.registry.exit(account) }
+        let feed = hub.feeds.enter(stream.accountID)
+        defer { hub.feeds.exit(feed) }
         do {
-            try await follow(stream, of: account, requested: requested, client: client)
+            try await follow(stream, of: feed, requested: requested, client: client)
         } catch is CancellationError {
             // The client has left.
         } catch {
@@ -42,9 +42,9 @@ package struct StreamOpener: Sendable {
     }
 
     private func follow(
-        _ stream: StreamKey, of account: FollowedAccount, requested: String?, client: Client
+        _ stream: StreamKey, of feed: AccountFeed, requested: String?, client: Client
     ) async throws {
-        guard var (head, end) = try await newHead(of: stream, account) else { return client.end(.erased) }
+        guard var (head, end) = try await newHead(of: stream, feed) else { return client.end(.erased) }
         var seen = end.number
         var source = StreamMetrics.ResumeSource.head
         switch StreamStart.decide(requested: requested, head: end) {
@@ -55,16 +55,16 @@ package struct StreamOpener: Sendable {
             guard await client.write([SSEFrame.reset(reason, head: end)]) else { return }
         }
         while true {
-            switch hub.join(client.seat, on: client.loop, to: stream, of: account, after: seen, head: head) {
-            case .joined(let fromRing):
-                StreamMetrics.resumed(from: source == .head && fromRing > 0 ? .ring : source)
+            switch hub.join(client.seat, on: client.loop, to: stream, of: feed, after: seen, head: head) {
+            case .joined(let last):
+                StreamMetrics.resumed(from: source == .head ? last : source)
                 return
-            case .write(let frames, let last):
-                if source == .head { source = .ring }
+            case .write(let frames, let last, let memory):
+                if source == .head { source = memory }
                 guard await client.write(frames) else { return }
                 seen = last
             case .readHead:
-                guard let newer = try await newHead(of: stream, account) else { return client.end(.erased) }
+                guard let newer = try await newHead(of: stream, feed) else { return client.end(.erased) }
                 // Its numbers are of another log now; the cursor that it comes back with will be answered by a reset.
                 guard newer.log.generation == head.generation else { return client.end(.drain) }
                 (head, end) = newer
@@ -82,7 +82,7 @@ package struct StreamOpener: Sendable {
                 case .otherLog:
                     return client.end(.drain)
                 case .erased, .nothing:
-                    guard let newer = try await newHead(of: stream, account) else { return client.end(.erased) }
+                    guard let newer = try await newHead(of: stream, feed) else { return client.end(.erased) }
                     (head, end) = newer
                     seen = end.number
                     source = .reset
@@ -92,10 +92,9 @@ package struct StreamOpener: Sendable {
         }
     }
 
-    private func newHead(of stream: StreamKey, _ account: FollowedAccount) async throws -> (log: LogHead, end: Cursor)?
-    {
+    private func newHead(of stream: StreamKey, _ feed: AccountFeed) async throws -> (log: LogHead, end: Cursor)? {
         guard let head = try await log.head(of: stream), let end = head.cursor(in: stream) else { return nil }
-        hub.start(account, at: head)
+        hub.start(feed, at: head)
         return (head, end)
     }
 }

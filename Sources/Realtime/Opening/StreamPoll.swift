@@ -65,11 +65,11 @@ package struct StreamPoll: Sendable {
         in stream: StreamKey, after number: Int64, head: LogHead, atMost wait: Duration
     ) async throws {
         guard !hub.isDraining else { throw Draining() }
-        let account = hub.registry.enter(stream.accountID)
-        defer { hub.registry.exit(account) }
-        hub.start(account, at: head)
-        guard let poll = hub.poll(stream, of: account, after: number, head: head) else { return }
-        defer { hub.endPoll(poll.id, of: stream, of: account) }
+        let feed = hub.feeds.enter(stream.accountID)
+        defer { hub.feeds.exit(feed) }
+        hub.start(feed, at: head)
+        guard let poll = hub.poll(stream, of: feed, after: number, head: head) else { return }
+        defer { hub.endPoll(poll.id, of: stream, of: feed) }
         // Whoever drains wakes the polls that it finds; this one may have come after.
         guard !hub.isDraining else { return }
         await withTaskGroup { group in

@@ -7,6 +7,7 @@ import Synchronization
 final class LoopInbox: Sendable {
     enum Item: Sendable {
         case deliver(ByteBuffer, of: StreamKey, number: Int64)
+        case show(ByteBuffer, of: StreamKey)
         case join(NIOLoopBound<StreamSeat>, frames: [ByteBuffer], seen: Cursor, end: Int64)
         case endAll(of: Account.ID, SSEFrame.ByeReason)
     }
@@ -25,10 +26,10 @@ final class LoopInbox: Sendable {
     let table: NIOLoopBoundBox<LoopTable>
     private let state = Mutex(State())
 
-    init(loop: any EventLoop, index: Int, registry: FollowedAccounts, settings: StreamSettings) {
+    init(loop: any EventLoop, index: Int, feeds: AccountFeeds, settings: StreamSettings) {
         self.loop = loop
         table = .makeBoxSendingValue(
-            LoopTable(index: index, registry: registry, settings: settings), eventLoop: loop)
+            LoopTable(index: index, feeds: feeds, settings: settings), eventLoop: loop)
         let table = self.table
         loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in table.value.tick() }
     }
@@ -36,10 +37,14 @@ final class LoopInbox: Sendable {
     /// May be called under a lock: it only appends.
     func put(_ item: Item) {
         let mustSchedule = state.withLock { state in
-            if state.items.count >= Self.limit, case .deliver = item {
-                state.hasOverflowed = true
-            } else {
+            if state.items.count < Self.limit {
                 state.items.append(item)
+            } else {
+                switch item {
+                case .deliver: state.hasOverflowed = true
+                case .show: break
+                case .join, .endAll: state.items.append(item)
+                }
             }
             defer { state.isScheduled = true }
             return !state.isScheduled
@@ -56,6 +61,7 @@ final class LoopInbox: Sendable {
         for item in items {
             switch item {
             case .deliver(let frame, let stream, let number): table.deliver(frame, of: stream, number: number)
+            case .show(let frame, let stream): table.show(frame, of: stream)
             case .join(let seat, let frames, let seen, let end):
                 table.join(seat.value, frames: frames, seen: seen, end: end)
             case .endAll(let account, let reason): table.endAll(of: account, reason)

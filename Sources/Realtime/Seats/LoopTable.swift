@@ -11,7 +11,7 @@ final class LoopTable {
     }
 
     let index: Int
-    private let registry: FollowedAccounts
+    private let feeds: AccountFeeds
     private let settings: StreamSettings
     private var groups: [StreamKey: Group] = [:]
     private(set) var seats: [StreamSeat] = []
@@ -20,9 +20,9 @@ final class LoopTable {
     private var beat = 0
     private(set) var isDraining = false
 
-    init(index: Int, registry: FollowedAccounts, settings: StreamSettings) {
+    init(index: Int, feeds: AccountFeeds, settings: StreamSettings) {
         self.index = index
-        self.registry = registry
+        self.feeds = feeds
         self.settings = settings
     }
 
@@ -31,7 +31,7 @@ final class LoopTable {
     /// Seats a client that has seen everything up to `seen`; with `frames` it is at the stream's `end`.
     func join(_ seat: StreamSeat, frames: [ByteBuffer], seen: Cursor, end: Int64) {
         guard seat.state == .opening else {
-            registry.left(seat.stream, loop: index)
+            feeds.left(seat.stream, loop: index)
             return
         }
         frames.forEach(seat.write)
@@ -91,7 +91,7 @@ final class LoopTable {
         }
         seat.groupIndex = -1
         StreamMetrics.connections(seat.stream).decrement()
-        registry.left(seat.stream, loop: index)
+        feeds.left(seat.stream, loop: index)
     }
 
     // MARK: Delivering
@@ -111,6 +111,14 @@ final class LoopTable {
             markDirty(seat)
         }
         StreamMetrics.delivered.increment(by: group.seats.count)
+    }
+
+    /// Writes what has no number. A client that is behind anyway is spared it.
+    func show(_ frame: ByteBuffer, of stream: StreamKey) {
+        for seat in groups[stream]?.seats ?? [] where seat.pendingBytes < LagWatch.steadyLimit {
+            seat.write(frame)
+            markDirty(seat)
+        }
     }
 
     /// Ends every stream of an account: its numbers no longer mean what they did.

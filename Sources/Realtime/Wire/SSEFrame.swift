@@ -38,6 +38,15 @@ package enum SSEFrame {
         return buffer
     }
 
+    /// Without an `id`: the client's cursor stays.
+    package static func ephemeral(_ event: EphemeralEvent) -> ByteBuffer {
+        let data = event.data
+        var buffer = ByteBufferAllocator().buffer(capacity: data.utf8.count + 16)
+        buffer.writeStaticString("data: ")
+        write(line: data, to: &buffer)
+        return buffer
+    }
+
     /// - Parameter movesCursor: whether the beat carries the head as an `id`. The one that ends a replay does, so that
     ///   the first reconnect has a cursor; the later ones leave the client's cursor alone.
     package static func heartbeat(head: Cursor, at moment: Timestamp, movesCursor: Bool) -> ByteBuffer {

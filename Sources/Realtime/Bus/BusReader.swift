@@ -1,0 +1,199 @@
+import CoreMetrics
+import Domain
+import Logging
+import NIOCore
+import Synchronization
+
+/// Reads the bus into the hub: from the last minutes at its start, then from the id that it read last, over whatever
+/// happens to the connection; from the ends of the shards once what it waits for does not come.
+final class BusReader: Sendable {
+    private struct State: Sendable {
+        var connections: [Int: RedisConnection] = [:]
+        /// Rises when every shard is to be opened at its end.
+        var reopenings = 0
+    }
+
+    /// How far back a starting node reads.
+    private static let warmTime: Int64 = 5 * 60 * 1000
+    /// Entries of each shard in one answer.
+    private static let pageCount = 64
+    /// How long Redis waits for the first entry.
+    private static let block = 1000
+    /// A little longer than Redis is asked to wait, and than a pause that a failover may take.
+    private static let patience = Duration.seconds(3)
+    private static let keys = Dictionary(uniqueKeysWithValues: BusShards.all.map { (BusShards.key($0), $0) })
+
+    private let server: RedisServer
+    private let loop: any EventLoop
+    private let origin: BusEntry.Origin
+    private let hub: EventHub
+    private let publisher: EventPublisher
+    private let monitor: BusMonitor
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    init(
+        server: RedisServer, loop: any EventLoop, origin: BusEntry.Origin, hub: EventHub, publisher: EventPublisher,
+        monitor: BusMonitor, logger: Logger
+    ) {
+        self.server = server
+        self.loop = loop
+        self.origin = origin
+        self.hub = hub
+        self.publisher = publisher
+        self.monitor = monitor
+        self.logger = logger
+    }
+
+    /// Reads until it is cancelled.
+    func run() async {
+        // One connection for all shards; where they are spread over a cluster's slots, which one command cannot span,
+        // one for each.
+        guard await follow(BusShards.all) == .mustSplit else { return }
+        logger.notice("Redis is a cluster: a connection for each shard of the bus")
+        await withTaskGroup { group in
+            for shard in BusShards.all { group.addTask { _ = await self.follow([shard]) } }
+        }
+    }
+
+    /// Leaves the place where it reads and goes on from the ends of the shards: what it waits for does not come.
+    func reopen() {
+        BusMetrics.reopens.increment()
+        let connections = state.withLock { state in
+            state.reopenings += 1
+            return Array(state.connections.values)
+        }
+        for connection in connections { connection.close() }
+    }
+
+    // MARK: One connection after the other
+
+    private enum Outcome { case cancelled, mustSplit }
+
+    private func follow(_ shards: [Int]) async -> Outcome {
+        var backoff = Backoff()
+        var places: BusPlaces?
+        var reopenings = state.withLock { $0.reopenings }
+        while !Task.isCancelled {
+            do {
+                let connection = try await RedisConnection.connect(
+                    to: server, on: loop, name: "replyx-bus-reader", within: .seconds(2))
+                defer {
+                    state.withLock { $0.connections[shards[0]] = nil }
+                    connection.close()
+                }
+                let asked = state.withLock { state in
+                    state.connections[shards[0]] = connection
+                    return state.reopenings
+                }
+                let time = try await clock(connection)
+                if places == nil || asked != reopenings {
+                    var fresh = BusPlaces(shards, since: time.milliseconds - Self.warmTime)
+                    if places != nil { fresh.moveToEnds(try await ends(of: fresh, connection)) }
+                    places = fresh
+                    reopenings = asked
+                }
+                while !Task.isCancelled {
+                    try await read(&places, connection, time)
+                    backoff.reset()
+                }
+            } catch BusFailure.crossSlot {
+                return .mustSplit
+            } catch {
+                // Said by the client, which has lost the same server.
+                logger.debug("The bus is not read", metadata: ["reason": "\(error)"])
+            }
+            monitor.failed()
+            try? await Task.sleep(for: backoff.next())
+        }
+        return .cancelled
+    }
+
+    /// What Redis answered is no answer.
+    private enum BusFailure: Error {
+        case crossSlot
+        case refused(String)
+    }
+
+    private func ask(_ connection: RedisConnection, _ commands: [RedisCommand]) async throws -> [RedisValue] {
+        let answers = try await connection.send(commands, within: Self.patience)
+        for answer in answers {
+            guard let code = answer.errorCode else { continue }
+            throw code == "CROSSSLOT" ? BusFailure.crossSlot : .refused(code)
+        }
+        return answers
+    }
+
+    /// Redis' time beside ours, so that the age of an entry can be told whatever the nodes' clocks say.
+    private struct RedisTime {
+        let milliseconds: Int64
+        let readAt: ContinuousClock.Instant
+
+        var now: Int64 { milliseconds + Int64(readAt.duration(to: .now) / .milliseconds(1)) }
+    }
+
+    private func clock(_ connection: RedisConnection) async throws -> RedisTime {
+        let parts = try await ask(connection, [RedisCommand("TIME")]).first?.array?.compactMap { $0.text } ?? []
+        guard parts.count == 2, let seconds = Int64(parts[0]), let micros = Int64(parts[1]) else {
+            throw BusFailure.refused("TIME")
+        }
+        return RedisTime(milliseconds: seconds * 1000 + micros / 1000, readAt: .now)
+    }
+
+    private func ends(of places: BusPlaces, _ connection: RedisConnection) async throws -> [String?] {
+        try await ask(connection, places.ends).map { $0.array?.first.flatMap(BusPage.Item.init)?.id }
+    }
+
+    // MARK: Entries
+
+    private func read(_ places: inout BusPlaces?, _ connection: RedisConnection, _ time: RedisTime) async throws {
+        guard let command = places?.read(count: Self.pageCount, block: Self.block) else { return }
+        guard let answer = try await ask(connection, [command]).first, let page = BusPage(answer) else {
+            throw BusFailure.refused("XREAD")
+        }
+        for (key, items) in page.streams {
+            guard let shard = Self.keys[key], let last = items.last else { continue }
+            take(items, of: shard, now: time.now)
+            places?.move(shard, to: last.id)
+        }
+    }
+
+    private func take(_ items: [BusPage.Item], of shard: Int, now: Int64) {
+        BusMetrics.entries.increment(by: items.count)
+        var events: [StreamEvent] = []
+        for item in items {
+            guard let entry = BusEntry(fields: item.fields), entry.origin.log == origin.log else {
+                BusMetrics.foreign.increment()
+                continue
+            }
+            let isOwn = entry.origin.node == origin.node
+            if isOwn { monitor.returned(entry.number, from: shard) }
+            switch entry.content {
+            case .event(let event):
+                // Its own were handed on at the commit.
+                if !isOwn { events.append(event) }
+            case .live(let event):
+                let verdict = EphemeralAge.judge(isOwn: isOwn, milliseconds: now - item.milliseconds)
+                if verdict == .fresh { hub.show(event) } else { StreamMetrics.ephemeralDropped(verdict.rawValue) }
+            case .probe:
+                if isOwn { publisher.forget(item.id, in: shard) }
+            }
+        }
+        hub.ingest(events, from: .bus)
+    }
+}
+
+/// Whether an ephemeral event that comes by the bus may still be shown.
+enum EphemeralAge: String {
+    case fresh
+    /// It was shown here when it happened.
+    case own
+    /// Nobody types for so long without saying so again.
+    case old
+
+    static let limit: Int64 = 10_000
+
+    static func judge(isOwn: Bool, milliseconds: Int64) -> EphemeralAge {
+        isOwn ? .own : milliseconds > limit ? .old : .fresh
+    }
+}
