@@ -52,6 +52,10 @@ final class MemoryLog: EventLog {
     }
 }
 
+extension EventHub {
+    func ingest(_ events: [StreamEvent]) { ingest(events, from: .commit) }
+}
+
 /// A client on an event loop whose connection keeps what is written.
 struct TestClient: Sendable {
     let loop: any EventLoop
@@ -306,7 +310,7 @@ struct TestClient: Sendable {
         let found = try #require(try await page)
         #expect(found.events.map(\.seq) == [2])
         #expect(found.cursor == Cursor(generation: 1, number: 2))
-        #expect(hub.registry.find(Identifier(1))?.state.withLock { $0.followers.isEmpty } ?? false)
+        #expect(hub.feeds.find(Identifier(1))?.state.withLock { $0.followers.isEmpty } ?? false)
     }
 
     @Test func `pages follow one another to the end`() async throws {

@@ -14,7 +14,7 @@ struct Routes {
     let dialogs: DialogStore
     let messages: MessageStore
     let writer: MessageWriter
-    let sink: any EventSink
+    let sink: any EphemeralSink
     let hub: EventHub
     let poll: StreamPoll
     let tokens: Tokens

@@ -8,7 +8,7 @@ import Persistence
 struct TypingRoutes {
     let access: Access
     let dialogs: DialogStore
-    let sink: any EventSink
+    let sink: any EphemeralSink
 
     func add(to router: RouterGroup<ChatContext>) {
         for door in VisitorDoor.allCases {

@@ -33,12 +33,15 @@ package protocol EventLog: Sendable {
     func heads(of accounts: [Account.ID]) async throws -> (generation: Int64, seqs: [Account.ID: Int64])
 }
 
-/// Where what happens on this node goes at once, so that nobody who follows need wait for somebody to look.
+/// Where committed events go at once, so that nobody who follows need wait for somebody to look.
 package protocol EventSink: Sendable {
-    /// - Parameter events: committed, of any accounts, each account's ascending. Never blocks, never fails: what it
-    ///   misses, the auditor finds.
+    /// - Parameter events: of any accounts, each account's ascending. Never blocks, never fails: what it misses, the
+    ///   auditor finds.
     func ingest(_ events: [StreamEvent])
+}
 
+/// Where ephemeral events go.
+package protocol EphemeralSink: Sendable {
     /// Never blocks, never fails; may be lost.
     func show(_ event: EphemeralEvent)
 }

@@ -103,6 +103,7 @@ final class BusReader: Sendable {
                 // Said by the client, which has lost the same server.
                 logger.debug("The bus is not read", metadata: ["reason": "\(error)"])
             }
+            guard !Task.isCancelled else { break }
             monitor.failed()
             try? await Task.sleep(for: backoff.next())
         }

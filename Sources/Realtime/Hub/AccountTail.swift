@@ -144,7 +144,6 @@ struct AccountTail: Sendable {
     mutating func loosen() {
         last = nil
         dialogs = [:]
-        waiting = [:]
         known = 0
     }
 

@@ -133,6 +133,8 @@ package final class EventHub: Sendable {
     /// Lets the tail begin at a head that was read from the log, where nobody followed it until now.
     func start(_ feed: AccountFeed, at head: LogHead) {
         let result = feeds.update(feed) { state in
+            // The log may have gone on without this node: what lies between would be read for nobody.
+            if state.followers.isEmpty { state.tail.loosen() }
             let result = state.tail.start(at: head)
             hand(on: result.deliveries, to: &state)
             return result
