@@ -186,7 +186,7 @@ struct Dice: RandomNumberGenerator {
                 switch Int.random(in: 0..<3, using: &dice) {
                 case 0: bytes[index] = UInt8.random(in: 0...255, using: &dice)
                 case 1: bytes.remove(at: index)
-                default: bytes.insert(contentsOf: Self.wire[index...].prefix(9), at: index)
+                default: bytes.insert(contentsOf: bytes[index...].prefix(9), at: index)
                 }
             }
             do throws(RedisFailure) {

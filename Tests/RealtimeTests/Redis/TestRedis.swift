@@ -49,8 +49,12 @@ final class TestRedis {
     func start() async throws -> Bool {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        // The shell holds Redis on a leash: when the pipe is closed, by us or by our own end, Redis is killed.
-        let script = "redis-server \"$@\" >/dev/null 2>&1 & read -r line; kill -9 $!; wait"
+        // Becomes Redis, and leaves somebody behind who kills it should this process end without stopping it.
+        let script = """
+            exec 3<&0
+            (read -r line <&3; kill -9 $$) &
+            exec redis-server "$@" 3<&- </dev/null
+            """
         process.arguments =
             ["-c", script, "sh", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder.path]
             + ["--unixsocket", socket] + options
@@ -60,7 +64,7 @@ final class TestRedis {
         process.standardError = FileHandle.nullDevice
         try process.run()
         running = (process, leash)
-        for _ in 0..<300 where running != nil {
+        for _ in 0..<300 where process.isRunning {
             if await answers() { return true }
             try await Task.sleep(for: .milliseconds(10))
         }
@@ -72,8 +76,9 @@ final class TestRedis {
     func stop() {
         guard let (process, leash) = running else { return }
         running = nil
-        try? leash.fileHandleForWriting.close()
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
         process.waitUntilExit()
+        try? leash.fileHandleForWriting.close()
         try? FileManager.default.removeItem(atPath: socket)
     }
 
