@@ -12,6 +12,7 @@ in_range "$hold" 0 3600 || die "HOLD takes 0 to 3600."
 (($(ulimit -Hn) >= count + 200)) || die "the hard file limit is $(ulimit -Hn); $count streams need $((count + 200))."
 
 start_all
+start_server server
 targets 1 1 >"$work/targets.broadcast"
 failed=0
 line=$(timeout $((hold + 180)) "$work/load" streams --url "http://127.0.0.1:$port" --targets "$work/targets.broadcast" \

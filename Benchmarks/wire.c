@@ -16,6 +16,8 @@
 
 enum framing { BY_LENGTH, CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_DATA, CHUNK_END, TRAILER_START, TRAILER, UNTIL_CLOSE };
 
+// 60 bytes; `single_message.pgbench` sends as many.
+static const char message[] = "How long does delivery take, and may I pay at the door then?";
 static char buffer[128 * 1024];
 
 uint64_t now_ns(void) {
@@ -30,7 +32,8 @@ bool connection_start(struct load *load, struct connection *c) {
     if (c->fd < 0) return false;
     int on = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(c->fd, (struct sockaddr *)&load->server, sizeof load->server) < 0 && errno != EINPROGRESS) {
+    struct sockaddr_in *address = &load->servers[c->server].address;
+    if (connect(c->fd, (struct sockaddr *)address, sizeof *address) < 0 && errno != EINPROGRESS) {
         connection_close(c);
         return false;
     }
@@ -44,9 +47,21 @@ void connection_close(struct connection *c) {
     c->state = CLOSED;
 }
 
-bool send_all(struct connection *c, const char *bytes, size_t length) {
-    // A closed loop has one request of some hundred bytes under way: an idle socket always has room for it.
+static bool send_all(struct connection *c, const char *bytes, size_t length) {
+    // One request of some hundred bytes is under way: an idle socket always has room for it.
     return send(c->fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+bool send_post(struct load *load, struct connection *c, uint64_t number) {
+    const struct target *target = &load->targets[c->target];
+    char request[1024], body[256];
+    int body_length = snprintf(body, sizeof body, "{\"text\":\"%s\",\"client_message_id\":\"%s%012llx\"}",
+        message, run_prefix, (unsigned long long)number);
+    int length = snprintf(request, sizeof request,
+        "POST /api/widget/dialogs/%s/messages?assistant_id=%s HTTP/1.1\r\nHost: %s\r\nX-Guest-Id: %s\r\n"
+        "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+        target->dialog, target->assistant, load->servers[c->server].host, target->guest, body_length, body);
+    return send_all(c, request, (size_t)length);
 }
 
 static bool keep(struct connection *c, const char *rest, size_t length) {
@@ -236,7 +251,7 @@ static void request_stream(struct load *load, struct connection *c) {
     char request[512];
     int length = snprintf(request, sizeof request,
         "GET /api/widget/dialogs/%s/events?assistant_id=%s&guest_id=%s HTTP/1.1\r\nHost: %s\r\n"
-        "Accept: text/event-stream\r\n\r\n", target->dialog, target->assistant, target->guest, load->host);
+        "Accept: text/event-stream\r\n\r\n", target->dialog, target->assistant, target->guest, load->servers[c->server].host);
     c->state = HEAD;
     // A refused connection is found by the read that follows.
     send_all(c, request, (size_t)length);
