@@ -12,6 +12,7 @@ final class MemoryLog: EventLog {
     private struct State: Sendable {
         var events: [StreamEvent] = []
         var generation: Int64 = 1
+        var pages = 0
     }
 
     private let state = Mutex(State())
@@ -30,6 +31,9 @@ final class MemoryLog: EventLog {
         }
     }
 
+    /// How often events were asked for.
+    var pages: Int { state.withLock { $0.pages } }
+
     func erase(upTo seq: Int64) {
         state.withLock { $0.events.removeAll { $0.seq <= seq } }
     }
@@ -43,7 +47,8 @@ final class MemoryLog: EventLog {
 
     func events(in stream: StreamKey, after number: Int64, limit: Int) async throws -> [StreamEvent] {
         state.withLock { state in
-            Array(state.events.filter { ($0.number(in: stream) ?? 0) > number }.prefix(limit))
+            state.pages += 1
+            return Array(state.events.filter { ($0.number(in: stream) ?? 0) > number }.prefix(limit))
         }
     }
 
