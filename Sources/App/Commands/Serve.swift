@@ -11,6 +11,8 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try Settings()
+        // Before anything is asked of anybody.
+        _ = try (settings.secrets(), settings.redis())
         let logger = Logger.program(settings.logLevel)
         let registry = PrometheusRegistry()
         MetricsSystem.bootstrap(registry)

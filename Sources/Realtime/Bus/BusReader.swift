@@ -47,8 +47,7 @@ final class BusReader: Sendable {
 
     /// Reads until it is cancelled.
     func run() async {
-        // One connection for all shards; where they are spread over a cluster's slots, which one command cannot span,
-        // one for each.
+        // One connection for all shards; in a cluster one for each, because a command's keys must share a slot there.
         guard await follow(BusShards.all) == .mustSplit else { return }
         logger.notice("Redis is a cluster: a connection for each shard of the bus")
         await withTaskGroup { group in
@@ -86,6 +85,7 @@ final class BusReader: Sendable {
                     state.connections[shards[0]] = connection
                     return state.reopenings
                 }
+                if shards.count > 1, try await isCluster(connection) { return .mustSplit }
                 let time = try await clock(connection)
                 if places == nil || asked != reopenings {
                     var fresh = BusPlaces(shards, since: time.milliseconds - Self.warmTime)
@@ -97,8 +97,6 @@ final class BusReader: Sendable {
                     try await read(&places, connection, time)
                     backoff.reset()
                 }
-            } catch BusFailure.crossSlot {
-                return .mustSplit
             } catch {
                 // Said by the client, which has lost the same server.
                 logger.debug("The bus is not read", metadata: ["reason": "\(error)"])
@@ -110,19 +108,22 @@ final class BusReader: Sendable {
         return .cancelled
     }
 
-    /// What Redis answered is no answer.
-    private enum BusFailure: Error {
-        case crossSlot
-        case refused(String)
+    /// Redis refused a command, or answered it with something else than it does.
+    private struct Refused: Error {
+        let what: String
     }
 
     private func ask(_ connection: RedisConnection, _ commands: [RedisCommand]) async throws -> [RedisValue] {
         let answers = try await connection.send(commands, within: Self.patience)
         for answer in answers {
-            guard let code = answer.errorCode else { continue }
-            throw code == "CROSSSLOT" ? BusFailure.crossSlot : .refused(code)
+            if let code = answer.errorCode { throw Refused(what: code) }
         }
         return answers
+    }
+
+    private func isCluster(_ connection: RedisConnection) async throws -> Bool {
+        let answer = try await ask(connection, [RedisCommand("INFO", "cluster")])[0]
+        return answer.text?.contains("cluster_enabled:1") ?? false
     }
 
     /// Redis' time beside ours, so that the age of an entry can be told whatever the nodes' clocks say.
@@ -136,7 +137,7 @@ final class BusReader: Sendable {
     private func clock(_ connection: RedisConnection) async throws -> RedisTime {
         let parts = try await ask(connection, [RedisCommand("TIME")]).first?.array?.compactMap { $0.text } ?? []
         guard parts.count == 2, let seconds = Int64(parts[0]), let micros = Int64(parts[1]) else {
-            throw BusFailure.refused("TIME")
+            throw Refused(what: "TIME")
         }
         return RedisTime(milliseconds: seconds * 1000 + micros / 1000, readAt: .now)
     }
@@ -150,7 +151,7 @@ final class BusReader: Sendable {
     private func read(_ places: inout BusPlaces?, _ connection: RedisConnection, _ time: RedisTime) async throws {
         guard let command = places?.read(count: Self.pageCount, block: Self.block) else { return }
         guard let answer = try await ask(connection, [command]).first, let page = BusPage(answer) else {
-            throw BusFailure.refused("XREAD")
+            throw Refused(what: "XREAD")
         }
         for (key, items) in page.streams {
             guard let shard = Self.keys[key], let last = items.last else { continue }

@@ -9,13 +9,13 @@ package struct Backoff: Sendable {
     package init() {}
 
     package mutating func next() -> Duration {
-        var dice = SystemRandomNumberGenerator()
-        return next(using: &dice)
+        next(lot: .random(in: 0...1))
     }
 
-    mutating func next(using dice: inout some RandomNumberGenerator) -> Duration {
+    /// - Parameter lot: from 0 to 1.
+    mutating func next(lot: Double) -> Duration {
         defer { ceiling = min(ceiling * 2, Self.longest) }
-        return ceiling * Double.random(in: 0.5...1, using: &dice)
+        return ceiling * (0.5 + lot / 2)
     }
 
     package mutating func reset() {

@@ -13,15 +13,11 @@ extension RedisConnection {
         to server: RedisServer, on loop: any EventLoop, name: String, within limit: Duration
     ) async throws(RedisFailure) -> RedisConnection {
         let began = ContinuousClock.now
-        let connection = try await reach(server, on: loop, within: limit)
+        let greeting = server.greeting(as: name)
+        let connection = try await reach(server, on: loop, within: limit, greeting: greeting.map(\.isSecret))
         do throws(RedisFailure) {
-            let greeting = server.greeting(as: name)
             let left = limit - began.duration(to: .now)
-            let replies = try await connection.send(greeting.map(\.command), within: max(.zero, left))
-            for (asked, reply) in zip(greeting, replies) {
-                guard case .error(let message) = reply else { continue }
-                throw .refused(asked.isSecret ? RedisServer.withoutSecrets(message) : message)
-            }
+            _ = try await connection.send(greeting.map(\.command), within: max(.zero, left))
             return connection
         } catch {
             connection.close()
@@ -30,7 +26,7 @@ extension RedisConnection {
     }
 
     private static func reach(
-        _ server: RedisServer, on loop: any EventLoop, within limit: Duration
+        _ server: RedisServer, on loop: any EventLoop, within limit: Duration, greeting: [Bool]
     ) async throws(RedisFailure) -> RedisConnection {
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(TimeAmount(limit))
@@ -39,7 +35,7 @@ extension RedisConnection {
                     if let tls = server.tls, case .host(let host, _) = server.address {
                         try tls.protect(channel, to: host)
                     }
-                    try channel.pipeline.syncOperations.addHandler(RedisHandler())
+                    try channel.pipeline.syncOperations.addHandler(RedisHandler(greeting: greeting))
                 }
             }
         let channel =
@@ -96,7 +92,7 @@ extension RedisServer {
     }
 
     /// A server that does not know AUTH quotes the arguments: only what is known to be harmless is kept whole.
-    fileprivate static func withoutSecrets(_ message: String) -> String {
+    static func withoutSecrets(_ message: String) -> String {
         let harmless = ["WRONGPASS ", "ERR AUTH <password> called without any password configured"]
         if harmless.contains(where: message.hasPrefix) { return message }
         return "AUTH: \(RedisValue.error(message).errorCode ?? "")"

@@ -18,8 +18,9 @@ package final class RedisConnection: Sendable {
 
     package var isOpen: Bool { channel.isActive }
 
+    /// Whoever waits is told at once, though the goodbye of TLS may take a moment more.
     package func close() {
-        channel.close(promise: nil)
+        channel.eventLoop.execute { [handler] in handler.value.end(.closed) }
     }
 
     /// Returns once the connection is closed, by whomever. A cancelled task closes it.

@@ -17,7 +17,7 @@ package enum RedisFailure: Error, Sendable, Equatable, CustomStringConvertible {
         case .away: "no connection to Redis"
         case .closed: "the connection to Redis was closed"
         case .timedOut: "no answer from Redis in time"
-        case .refused(let reason): "refused by Redis: \(reason)"
+        case .refused(let reason): "refused: \(reason)"
         case .malformed: "what came is no answer of Redis"
         }
     }

@@ -12,6 +12,8 @@ final class RedisHandler: ChannelInboundHandler {
     /// Bytes that the kernel has not taken yet.
     static let byteLimit = 16 << 20
 
+    /// For each of the first replies, which must not be errors, whether its command held a secret.
+    private var greeting: ArraySlice<Bool>
     private let parser = RedisParser()
     private var queue = ReplyQueue<Waiter>()
     private var context: ChannelHandlerContext?
@@ -19,6 +21,10 @@ final class RedisHandler: ChannelInboundHandler {
     private var ending: RedisFailure?
     private var alarm: (deadline: NIODeadline, task: Scheduled<Void>)?
     private var isFlushScheduled = false
+
+    init(greeting: [Bool]) {
+        self.greeting = greeting[...]
+    }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
@@ -63,11 +69,14 @@ final class RedisHandler: ChannelInboundHandler {
         do throws(RedisFailure) {
             try parser.feed(unwrapInboundIn(data))
             while let reply = try parser.next() {
+                if let isSecret = greeting.popFirst(), case .error(let message) = reply {
+                    // Also from a server that has no place for us: it says so unasked, and closes.
+                    return end(.refused(isSecret ? RedisServer.withoutSecrets(message) : message))
+                }
                 switch queue.take(reply) {
                 case .more: break
                 case .all(let replies, let waiter): waiter.resume(returning: .success(replies))
-                // A server that has no place for us says so before it is asked anything.
-                case .unasked: return end(reply.errorCode.map { .refused($0) } ?? .malformed)
+                case .unasked: return end(.malformed)
                 }
             }
         } catch {
@@ -95,7 +104,7 @@ final class RedisHandler: ChannelInboundHandler {
     }
 
     /// Closes the connection. Whoever waits, and whoever comes later, is told why.
-    private func end(_ reason: RedisFailure) {
+    func end(_ reason: RedisFailure) {
         guard ending == nil else { return }
         ending = reason
         alarm?.task.cancel()

@@ -11,6 +11,8 @@ struct RedisTLS: Sendable {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = .tlsv12
         configuration.certificateVerification = .fullVerification
+        // A server that does not answer does not answer the goodbye either.
+        configuration.shutdownTimeout = .milliseconds(100)
         do {
             if let rootsFile {
                 configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(rootsFile))

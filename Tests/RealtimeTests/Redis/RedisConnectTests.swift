@@ -8,10 +8,10 @@ import Testing
 /// Being let in by a server, or not.
 @Suite struct RedisConnectTests {
     @Test func `the password and the user are given`() async throws {
-        let options = ["--requirepass", "s3cret @/:%", "--user", "replyx on >hunter2 ~* &* +@all"]
-        try await TestRedis.with({ _, port in ["--port", "\(port)"] + options }) { redis in
+        let options = ["--requirepass", "s3cret@/:%", "--user", "replyx", "on", ">hunter2", "~*", "&*", "+@all"]
+        try await TestRedis.with(options) { redis in
             let place = "127.0.0.1:\(redis.port)"
-            for right in [":s3cret%20%40%2F%3A%25@\(place)", "replyx:hunter2@\(place)"] {
+            for right in [":s3cret%40%2F%3A%25@\(place)", "replyx:hunter2@\(place)"] {
                 #expect(await redis.failure(to: "redis://\(right)") == nil)
             }
             #expect(await redis.failure(to: "unix://replyx:hunter2@\(redis.socket)") == nil)
@@ -24,7 +24,7 @@ import Testing
     }
 
     @Test func `a server that quotes the password does not bring it into an error`() async throws {
-        try await TestRedis.with({ _, port in ["--port", "\(port)", "--rename-command", "AUTH", ""] }) { redis in
+        try await TestRedis.with(["--rename-command", "AUTH", ""]) { redis in
             let failure = await redis.failure(to: "redis://replyx:hunter2@127.0.0.1:\(redis.port)")
             #expect(failure == .refused("AUTH: ERR"))
         }
@@ -59,23 +59,33 @@ import Testing
     }
 
     @Test func `TLS is for a server that is trusted and is the one that was meant`() async throws {
-        try await TestRedis.with { folder, port in
-            try Self.makeCertificate(in: folder)
-            return ["--port", "0", "--tls-port", "\(port)", "--tls-auth-clients", "no"]
-                + ["--tls-cert-file", folder.path + "/cert.pem", "--tls-key-file", folder.path + "/key.pem"]
-                + ["--tls-ca-cert-file", folder.path + "/cert.pem"]
-        } _: { redis in
-            let roots = redis.folder.path + "/cert.pem"
+        try await TestRedis.with(tls: true) { redis in
             let url = "rediss://localhost:\(redis.port)"
-            let connection = try await redis.connect(url, rootsFile: roots)
+            let connection = try await redis.connect(url, rootsFile: redis.rootsFile)
             let value = String(repeating: "0123456789abcdef", count: 50_000)
             #expect(try await connection.send([RedisCommand("ECHO", value)], within: .seconds(5)) == [.text(value)])
 
             let ofOther = RedisFailure.refused("TLS: the server's certificate is not for this host")
-            #expect(await redis.failure(to: "rediss://127.0.0.1:\(redis.port)", rootsFile: roots) == ofOther)
-            #expect(await redis.failure(to: url) == .refused("TLS: the server's certificate is not trusted"))
+            let meant = await redis.failure(to: "rediss://127.0.0.1:\(redis.port)", rootsFile: redis.rootsFile)
+            #expect(meant == ofOther)
+            let trusted = await redis.failure(to: url)
+            #expect(trusted == .refused("TLS: the server's certificate is not trusted"))
             // A server that is asked without TLS closes.
-            #expect(await redis.failure(to: redis.url) == .closed)
+            let plain = await redis.failure(to: redis.url)
+            #expect(plain == .closed)
+        }
+    }
+
+    @Test func `a server that falls silent under TLS is left at the deadline`() async throws {
+        try await TestRedis.with(tls: true) { redis in
+            let connection = try await redis.connect("rediss://localhost:\(redis.port)", rootsFile: redis.rootsFile)
+            let other = try await redis.connect("unix://\(redis.socket)")
+            _ = try await other.send([RedisCommand("CLIENT", "PAUSE", "20000", "ALL")], within: .seconds(5))
+            let began = ContinuousClock.now
+            let late = await outcome(connection, [RedisCommand("PING")], within: .milliseconds(200))
+            #expect(late == .failure(.timedOut))
+            await connection.ended()
+            #expect(began.duration(to: .now) < .seconds(3))
         }
     }
 
@@ -97,7 +107,8 @@ import Testing
         try await FakeServer.with(words) { server in
             await #expect(throws: failure) {
                 _ = try await RedisConnection.connect(
-                    to: server, on: TestRedis.loop, name: "test", within: .milliseconds(300))
+                    to: server, on: TestRedis.loop, name: "test",
+                    within: failure == .timedOut ? .milliseconds(200) : .seconds(10))
             }
         }
     }
@@ -120,23 +131,8 @@ import Testing
             let began = ContinuousClock.now
             connecting.cancel()
             await #expect(throws: RedisFailure.closed) { _ = try await connecting.value }
-            #expect(began.duration(to: .now) < .seconds(5))
+            #expect(began.duration(to: .now) < .seconds(20))
         }
-    }
-
-    private static func makeCertificate(in folder: URL) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments =
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-            + ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-            + ["-keyout", folder.path + "/key.pem", "-out", folder.path + "/cert.pem"]
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0)
     }
 }
 

@@ -14,7 +14,7 @@ final class TestRedis {
     let folder: URL
     let port: Int
     private let options: [String]
-    private var running: (process: Process, leash: Pipe)?
+    private var running: Shell?
 
     private init(folder: URL, port: Int, options: [String]) {
         self.folder = folder
@@ -22,10 +22,11 @@ final class TestRedis {
         self.options = options
     }
 
-    /// - Parameter options: of `redis-server`; made by a closure, as they may name files in its folder and its port.
+    /// - Parameters:
+    ///   - options: of `redis-server`.
+    ///   - tls: whether its port takes TLS alone, with a certificate for `localhost` that it has signed itself.
     static func with<Result>(
-        _ options: (_ folder: URL, _ port: Int) throws -> [String] = { _, port in ["--port", "\(port)"] },
-        _ body: (TestRedis) async throws -> Result
+        _ options: [String] = [], tls: Bool = false, _ body: (TestRedis) async throws -> Result
     ) async throws -> Result {
         // Short, as a socket's path has room for 107 bytes.
         let folder = URL(fileURLWithPath: "/tmp/rx-\(UUID().uuidString.prefix(8))")
@@ -34,7 +35,8 @@ final class TestRedis {
         // Another process may have the port, and then Redis ends at once.
         for _ in 0..<5 {
             let port = Int.random(in: 21_000..<32_000)
-            let redis = TestRedis(folder: folder, port: port, options: try options(folder, port))
+            let ports = tls ? try Self.tls(in: folder, port: port) : ["--port", "\(port)"]
+            let redis = TestRedis(folder: folder, port: port, options: ports + options)
             defer { redis.stop() }
             guard try await redis.start() else { continue }
             return try await body(redis)
@@ -42,29 +44,32 @@ final class TestRedis {
         throw NotStarted()
     }
 
+    private static func tls(in folder: URL, port: Int) throws -> [String] {
+        let (key, certificate) = (folder.path + "/key.pem", folder.path + "/cert.pem")
+        let arguments =
+            ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+            + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+            + ["-keyout", key, "-out", certificate]
+        guard try Shell("openssl req -x509 \(Shell.quoted(arguments))").end() == 0 else { throw NotStarted() }
+        return ["--port", "0", "--tls-port", "\(port)", "--tls-auth-clients", "no"]
+            + ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
+    }
+
     var url: String { "redis://127.0.0.1:\(port)" }
+    /// What a client that trusts its certificate is given.
+    var rootsFile: String { folder.path + "/cert.pem" }
     var socket: String { folder.path + "/redis.sock" }
 
     /// - Returns: whether it answers on its own socket, so that no other server is taken for it.
     func start() async throws -> Bool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        // Becomes Redis, and leaves somebody behind who kills it should this process end without stopping it.
-        let script = """
-            exec 3<&0
-            (read -r line <&3; kill -9 $$) &
-            exec redis-server "$@" 3<&- </dev/null
-            """
-        process.arguments =
-            ["-c", script, "sh", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder.path]
-            + ["--unixsocket", socket] + options
-        let leash = Pipe()
-        process.standardInput = leash
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        running = (process, leash)
-        for _ in 0..<300 where process.isRunning {
+        let arguments =
+            ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder.path, "--unixsocket", socket]
+            + options
+        // The shell becomes Redis, and leaves somebody behind who kills it when the pipe is closed: by us, or by the
+        // end of this process.
+        running = try Shell(
+            "exec 3<&0; (read -r line <&3; kill -9 $$) & exec redis-server \(Shell.quoted(arguments)) 3<&-")
+        for _ in 0..<300 {
             if await answers() { return true }
             try await Task.sleep(for: .milliseconds(10))
         }
@@ -74,11 +79,8 @@ final class TestRedis {
 
     /// Kills it: what it held is gone.
     func stop() {
-        guard let (process, leash) = running else { return }
+        running?.end()
         running = nil
-        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
-        process.waitUntilExit()
-        try? leash.fileHandleForWriting.close()
         try? FileManager.default.removeItem(atPath: socket)
     }
 
@@ -98,6 +100,15 @@ final class TestRedis {
         return try await RedisConnection.connect(to: server, on: Self.loop, name: "test", within: limit)
     }
 
+    /// - Returns: whether, at last, a client waits in BLPOP.
+    func isAskedToBlock() async throws -> Bool {
+        let watcher = try await connect()
+        return try await eventually {
+            let list = try await watcher.send([RedisCommand("CLIENT", "LIST")], within: .seconds(5))[0].text ?? ""
+            return list.contains("cmd=blpop")
+        }
+    }
+
     /// - Returns: why no connection could be made; nil when one was.
     func failure(
         to url: String, rootsFile: String? = nil, within limit: Duration = .seconds(5)
@@ -108,6 +119,29 @@ final class TestRedis {
         } catch {
             return error
         }
+    }
+}
+
+/// A command of the shell that runs until it ends or its input does. (Foundation's `Process` waits for everyone who
+/// has inherited from it, and several at once hold each other.)
+final class Shell {
+    struct NotStarted: Error {}
+
+    private let input: UnsafeMutablePointer<FILE>
+
+    init(_ command: String) throws {
+        guard let input = popen("{ \(command); } >/dev/null 2>&1", "we") else { throw NotStarted() }
+        self.input = input
+    }
+
+    /// Closes its input and waits for it.
+    @discardableResult
+    func end() -> Int32 {
+        pclose(input)
+    }
+
+    static func quoted(_ words: [String]) -> String {
+        words.map { "'" + $0.replacing("'", with: "'\\''") + "'" }.joined(separator: " ")
     }
 }
 
