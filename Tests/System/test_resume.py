@@ -226,13 +226,15 @@ def test_a_cursor_that_was_never_given_out_gets_a_reset(shop, reason):
         assert_continues_from(visitor, reset, stream)
 
 
-def test_a_cursor_whose_rows_were_erased_gets_a_reset_and_a_younger_one_does_not(server):
-    shop = server.shop()  # Nobody has ever followed it, so no memory of the server can stand in for the rows.
+def test_a_cursor_whose_rows_were_erased_gets_a_reset_and_a_younger_one_does_not(make_server):
+    server = make_server()
+    shop = server.shop()
     visitor = shop.visitor()
     said = [visitor.say(f"message {number}") for number in range(20)]
     cursor = visitor.messages()["cursor"]
     kept = said[9]["seq"]
     server.database.execute(f"DELETE FROM events WHERE dialog_id = {visitor.dialog_id} AND dialog_seq <= {kept}")
+    server.restart()  # No memory of the server can stand in for the rows.
     with visitor.follow(last_event_id=cursor_at(cursor, kept)) as stream:
         stream.opening()
         assert not stream.named("reset")
@@ -243,12 +245,14 @@ def test_a_cursor_whose_rows_were_erased_gets_a_reset_and_a_younger_one_does_not
         assert_continues_from(visitor, reset, stream)
 
 
-def test_all_rows_erased_is_a_reset_too_unless_the_cursor_is_the_head(server):
+def test_all_rows_erased_is_a_reset_too_unless_the_cursor_is_the_head(make_server):
+    server = make_server()
     shop = server.shop()
     visitor = shop.visitor()
     said = [visitor.say(f"message {number}") for number in range(3)]
     cursor = visitor.messages()["cursor"]
     server.database.execute(f"DELETE FROM events WHERE account_id = {shop.account_id}")
+    server.restart()
     with visitor.follow(last_event_id=cursor) as stream:
         stream.opening()
         assert not stream.named("reset") and not stream.events
@@ -257,7 +261,7 @@ def test_all_rows_erased_is_a_reset_too_unless_the_cursor_is_the_head(server):
 
 
 def test_what_one_node_writes_another_nodes_streams_hear(make_server, cluster):
-    """No bus yet: the log itself is how they hear of it, and this is the test of who looks."""
+    """Without a bus the log itself is how they hear of it, and this is the test of who looks."""
     one = make_server()
     other = make_server(DATABASE_URL=one.environment["DATABASE_URL"], REPLYX_SECRETS=one.environment["REPLYX_SECRETS"])
     visitor = one.shop().visitor()
