@@ -80,10 +80,9 @@ extension StreamEvent {
         guard let account = values.number("a"), let generation = values.number("g"), let seq = values.number("s"),
             let type = values.eventType, let at = values.number("m"), let payload = values.payload
         else { return nil }
-        var place: Place?
-        if let dialog = values.number("d") {
-            place = Place(dialogID: Identifier(dialog), seq: values.number("q"))
-        }
+        // Both are always there, and empty where there is none.
+        guard let dialog = values.number(orEmpty: "d"), let dialogSeq = values.number(orEmpty: "q") else { return nil }
+        let place = dialog.map { Place(dialogID: Identifier($0), seq: dialogSeq) }
         self.init(
             generation: generation, accountID: Identifier(account), seq: seq, dialog: place, type: type,
             payload: payload, at: Timestamp(microseconds: at))
@@ -113,6 +112,13 @@ extension [String: String] {
             text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
         else { return nil }
         return Int64(text)
+    }
+
+    /// - Returns: `nil` for what is neither a number nor empty.
+    fileprivate func number(orEmpty name: String) -> Int64?? {
+        guard let text = self[name] else { return nil }
+        if text.isEmpty { return .some(nil) }
+        return number(name).map { .some($0) }
     }
 
     /// It goes into JSON as it is.

@@ -28,24 +28,8 @@ extension RedisConnection {
     private static func reach(
         _ server: RedisServer, on loop: any EventLoop, within limit: Duration, greeting: [Bool]
     ) async throws(RedisFailure) -> RedisConnection {
-        let bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(TimeAmount(limit))
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    if let tls = server.tls, case .host(let host, _) = server.address {
-                        try tls.protect(channel, to: host)
-                    }
-                    try channel.pipeline.syncOperations.addHandler(RedisHandler(greeting: greeting))
-                }
-            }
-        let channel =
-            switch server.address {
-            case .host(let host, let port): bootstrap.keepingAlive().connect(host: host, port: port)
-            case .socket(let path): bootstrap.connect(unixDomainSocketPath: path)
-            }
-        let attempt = channel.flatMapThrowing { channel in
-            RedisConnection(channel, handler: try channel.pipeline.syncOperations.handler(type: RedisHandler.self))
-        }
+        // On the loop, or the connection could come and go before anybody looks after it.
+        let attempt = loop.flatSubmit { Self.attempt(server, on: loop, within: limit, greeting: greeting) }
         // The attempt itself cannot be called off: who gives it up lets it end by itself.
         let outcome = loop.makePromise(of: RedisConnection.self)
         attempt.cascade(to: outcome)
@@ -62,6 +46,29 @@ extension RedisConnection {
             case ChannelError.connectTimeout: throw .timedOut
             default: throw .away
             }
+        }
+    }
+
+    private static func attempt(
+        _ server: RedisServer, on loop: any EventLoop, within limit: Duration, greeting: [Bool]
+    ) -> EventLoopFuture<RedisConnection> {
+        let bootstrap = ClientBootstrap(group: loop)
+            .connectTimeout(TimeAmount(limit))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    if let tls = server.tls, case .host(let host, _) = server.address {
+                        try tls.protect(channel, to: host)
+                    }
+                    try channel.pipeline.syncOperations.addHandler(RedisHandler(greeting: greeting))
+                }
+            }
+        let channel =
+            switch server.address {
+            case .host(let host, let port): bootstrap.keepingAlive().connect(host: host, port: port)
+            case .socket(let path): bootstrap.connect(unixDomainSocketPath: path)
+            }
+        return channel.flatMapThrowing { channel in
+            RedisConnection(channel, handler: try channel.pipeline.syncOperations.handler(type: RedisHandler.self))
         }
     }
 }

@@ -40,7 +40,7 @@ import Testing
 
     @Test func `an entry without any one of its fields is none`() {
         let fields = BusEntry(origin: origin, number: 12, content: .event(Self.event)).fields
-        for index in stride(from: 0, to: fields.count, by: 2) where !["d", "q"].contains(fields[index]) {
+        for index in stride(from: 0, to: fields.count, by: 2) {
             var less = fields
             less.removeSubrange(index..<(index + 2))
             #expect(BusEntry(fields: less) == nil, "without \(fields[index])")
@@ -53,7 +53,7 @@ import Testing
     @Test(arguments: [
         ("s", "-1"), ("s", "1e3"), ("s", "99999999999999999999"), ("s", " 1"), ("a", "x"), ("g", ""), ("m", "1.5"),
         ("t", ""), ("t", #"message","evil":"1"#), ("t", String(repeating: "a", count: 65)), ("k", "other"),
-        ("p", ""), ("p", "[]"), ("p", "null"), ("p", "{"), ("x", "no"),
+        ("d", "x"), ("d", "-1"), ("q", "1.5"), ("p", ""), ("p", "[]"), ("p", "null"), ("p", "{"), ("x", "no"),
     ])
     func `a field that cannot be is refused`(_ name: String, _ value: String) {
         var fields = BusEntry(origin: origin, number: 12, content: .event(Self.event)).fields
