@@ -5,15 +5,25 @@ One PostgreSQL serves the whole session; each test module has a database and a s
 break things make their own server (`make_server`), and their own PostgreSQL if that is what they break.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
 import tempfile
+from typing import Callable, Iterator
 
 import pytest
 
+from harness.nodes import Nodes
 from harness.postgres import Cluster
+from harness.redis import Redis
 from harness.server import RUNNING, Server
+
+# A developer's own Redis is no part of the tests: a server has one only where its test says so.
+os.environ.pop("REDIS_URL", None)
+
+#: What was measured on the way, shown at the end; nothing depends on it.
+MEASURED: list[str] = []
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -95,6 +105,58 @@ def make_server(binary, cluster, directory):
     yield make
     for server in made:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def redis(directory):
+    """A Redis for tests that break nothing of it. Each takes a database of its own: `redis.unused_database()`."""
+    with Redis(directory) as shared:
+        yield shared
+
+
+@contextlib.contextmanager
+def nodes_maker(binary, cluster, directory) -> Iterator[Callable[..., Nodes]]:
+    made = []
+
+    def make(count: int, on: Cluster | None = None, **settings: str) -> Nodes:
+        nodes = Nodes(binary, ROOT, (on or cluster).database(binary, ROOT), directory, **settings)
+        made.append(nodes)
+        for _ in range(count):
+            nodes.add()
+        return nodes.wait_for_bus() if settings.get("REDIS_URL") else nodes
+
+    try:
+        yield make
+    finally:
+        for nodes in made:
+            nodes.remove()
+
+
+@pytest.fixture
+def make_nodes(binary, cluster, directory):
+    """Nodes on one fresh database for one test: `make_nodes(2, REDIS_URL=redis.url(7))`."""
+    with nodes_maker(binary, cluster, directory) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_module_nodes(binary, cluster, directory):
+    """The same for all tests of a module."""
+    with nodes_maker(binary, cluster, directory) as make:
+        yield make
+
+
+@pytest.fixture
+def measured(request):
+    """Notes a figure for the end of the run."""
+    return lambda text: MEASURED.append(f"{request.node.name}: {text}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    if MEASURED:
+        terminalreporter.section("measured")
+        for line in MEASURED:
+            terminalreporter.line(line)
 
 
 @pytest.hookimpl(hookwrapper=True)

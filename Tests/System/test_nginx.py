@@ -22,6 +22,9 @@ from harness.server import free_port
 from harness.streams import Follower, assert_contiguous, position, texts
 from harness.waiting import eventually
 
+# With those that break things under load: half a thousand readers want the machine to themselves.
+pytestmark = pytest.mark.faults
+
 IDLE_SECONDS = 75
 BACK_WITHIN = 5
 
