@@ -13,6 +13,8 @@ struct BusHealth: Sendable {
     }
 
     private struct Shard: Sendable {
+        /// Whether the reader is in its place: only then can anything come back.
+        var isRead = false
         /// When an own entry last came back in time; `nil` while the shard is not known to deliver.
         var provenAt: Moment?
         /// An own entry that is on its way; of several the oldest since the last that came back.
@@ -29,27 +31,33 @@ struct BusHealth: Sendable {
 
     var isHealthy: Bool { shards.allSatisfy { $0.provenAt != nil } }
 
+    /// The reader is in its place, or has lost it. What was sent before it was there is not held against it: it may
+    /// have begun behind that.
+    mutating func reading(_ some: [Int], _ isRead: Bool) {
+        for index in some { shards[index] = Shard(isRead: isRead) }
+    }
+
     /// - Parameter number: rises with every entry of this node.
     mutating func sent(_ number: Int64, to shard: Int, at now: Moment) {
-        if shards[shard].awaited == nil { shards[shard].awaited = (number, now) }
+        if shards[shard].isRead && shards[shard].awaited == nil { shards[shard].awaited = (number, now) }
     }
 
     mutating func returned(_ number: Int64, from shard: Int, at now: Moment) {
         // What was given up proves nothing of now.
         guard let awaited = shards[shard].awaited, number >= awaited.number else { return }
-        shards[shard] = Shard(provenAt: now)
+        shards[shard] = Shard(isRead: true, provenAt: now)
     }
 
-    /// Sending failed, or the reader lost its connection.
+    /// Sending failed.
     mutating func failed() {
-        shards = Array(repeating: Shard(), count: BusShards.count)
+        for index in shards.indices { shards[index] = Shard(isRead: shards[index].isRead) }
     }
 
     mutating func round(at now: Moment) -> Round {
         var round = Round()
-        for index in shards.indices {
+        for index in shards.indices where shards[index].isRead {
             if let awaited = shards[index].awaited, awaited.sentAt.duration(to: now) > Self.patience {
-                shards[index] = Shard()
+                shards[index] = Shard(isRead: true)
                 round.mustReopen = true
             }
             let shard = shards[index]

@@ -15,6 +15,11 @@ final class BusMonitor: Sendable {
 
     var isHealthy: Bool { health.withLock { $0.isHealthy } }
 
+    func reading(_ shards: [Int], _ isRead: Bool) {
+        health.withLock { $0.reading(shards, isRead) }
+        tell()
+    }
+
     func sent(_ number: Int64, to shard: Int) {
         health.withLock { $0.sent(number, to: shard, at: .now) }
     }

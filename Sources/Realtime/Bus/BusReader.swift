@@ -80,6 +80,8 @@ final class BusReader: Sendable {
                 defer {
                     state.withLock { $0.connections[shards[0]] = nil }
                     connection.close()
+                    // At the end it is no news.
+                    if !Task.isCancelled { monitor.reading(shards, false) }
                 }
                 let asked = state.withLock { state in
                     state.connections[shards[0]] = connection
@@ -93,6 +95,7 @@ final class BusReader: Sendable {
                     places = fresh
                     reopenings = asked
                 }
+                monitor.reading(shards, true)
                 while !Task.isCancelled {
                     try await read(&places, connection, time)
                     backoff.reset()
@@ -101,8 +104,6 @@ final class BusReader: Sendable {
                 // Said by the client, which has lost the same server.
                 logger.debug("The bus is not read", metadata: ["reason": "\(error)"])
             }
-            guard !Task.isCancelled else { break }
-            monitor.failed()
             try? await Task.sleep(for: backoff.next())
         }
         return .cancelled

@@ -10,6 +10,7 @@ import Testing
     /// All shards proven at a time.
     private func healthy(at milliseconds: Int) -> BusHealth {
         var health = BusHealth()
+        health.reading(BusShards.all, true)
         for shard in BusShards.all {
             health.sent(1, to: shard, at: at(milliseconds))
             health.returned(1, from: shard, at: at(milliseconds))
@@ -19,6 +20,7 @@ import Testing
 
     @Test func `nothing is believed before every shard has brought something back`() {
         var health = BusHealth()
+        health.reading(BusShards.all, true)
         #expect(!health.isHealthy)
         #expect(health.round(at: at(0)).quiet == BusShards.all)
         for shard in BusShards.all {
@@ -80,6 +82,24 @@ import Testing
         #expect(health.round(at: at(1150)).mustReopen)
         health.returned(10, from: 3, at: at(1600))
         #expect(!health.isHealthy)
+    }
+
+    @Test func `while the reader is away nothing is sent or awaited, and it is not healthy`() {
+        var health = healthy(at: 0)
+        health.reading([4], false)
+        #expect(!health.isHealthy)
+        health.sent(2, to: 4, at: at(10))
+        let away = health.round(at: at(500))
+        #expect(!away.quiet.contains(4))
+        #expect(!away.mustReopen)
+        health.reading([4], true)
+        // What was sent before is not waited for: the reader may have begun behind it.
+        let back = health.round(at: at(900))
+        #expect(back.quiet == [4])
+        #expect(!back.mustReopen)
+        health.sent(3, to: 4, at: at(900))
+        health.returned(3, from: 4, at: at(910))
+        #expect(health.isHealthy)
     }
 
     @Test func `a failure is noticed at once and probed anew`() {

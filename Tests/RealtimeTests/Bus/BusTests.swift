@@ -157,6 +157,22 @@ import Testing
         }
     }
 
+    /// The reader comes back later than the publisher, or the other way round; neither may keep the other from it.
+    @Test func `after each of several longer absences it is well again soon`() async throws {
+        try await TestRedis.with { redis in
+            let one = try node(redis)
+            try await run([one]) {
+                for _ in 0..<3 {
+                    redis.stop()
+                    #expect(try await one.isHealthy(false))
+                    try await Task.sleep(for: .milliseconds(2500))
+                    #expect(try await redis.start())
+                    #expect(try await one.isHealthy())
+                }
+            }
+        }
+    }
+
     @Test func `a shard whose ids went back is noticed and read on from its end`() async throws {
         try await TestRedis.with { redis in
             let (one, two) = (try node(redis), try node(redis))

@@ -77,15 +77,22 @@ import Testing
     }
 
     @Test func `a server that falls silent under TLS is left at the deadline`() async throws {
-        try await TestRedis.with(tls: true) { redis in
+        try await TestRedis.with(["--enable-debug-command", "yes"], tls: true) { redis in
             let connection = try await redis.connect("rediss://localhost:\(redis.port)", rootsFile: redis.rootsFile)
             let other = try await redis.connect("unix://\(redis.socket)")
-            _ = try await other.send([RedisCommand("CLIENT", "PAUSE", "20000", "ALL")], within: .seconds(5))
+            async let silence = outcome(other, [RedisCommand("DEBUG", "SLEEP", "20")], within: .seconds(30))
+            let isSilent = try await eventually {
+                await redis.failure(to: "unix://\(redis.socket)", within: .milliseconds(100)) == .timedOut
+            }
+            #expect(isSilent)
             let began = ContinuousClock.now
             let late = await outcome(connection, [RedisCommand("PING")], within: .milliseconds(200))
             #expect(late == .failure(.timedOut))
             await connection.ended()
+            // NIO would wait for five seconds for an answer to the goodbye.
             #expect(began.duration(to: .now) < .seconds(5))
+            redis.stop()
+            #expect(await silence == .failure(.closed))
         }
     }
 
@@ -122,17 +129,41 @@ import Testing
         }
     }
 
-    @Test func `a cancelled task does not wait for a connection`() async throws {
+    @Test func `a cancelled task does not wait for an answer`() async throws {
         try await FakeServer.with("") { server in
-            let connecting = Task {
-                try await RedisConnection.connect(to: server, on: TestRedis.loop, name: "test", within: .seconds(60))
-            }
-            try await Task.sleep(for: .milliseconds(50))
-            let began = ContinuousClock.now
-            connecting.cancel()
-            await #expect(throws: RedisFailure.closed) { _ = try await connecting.value }
-            #expect(began.duration(to: .now) < .seconds(20))
+            try await expectClosedWhenCancelled(connectingTo: server)
         }
+    }
+
+    @Test func `a host that does not answer is given up at the deadline, or when the task is cancelled`() async throws {
+        let listener = try await ServerBootstrap(group: TestRedis.loop)
+            .serverChannelOption(.backlog, value: 0)
+            .serverChannelOption(.autoRead, value: false)
+            .bind(host: "127.0.0.1", port: 0).get()
+        let port = try #require(listener.localAddress?.port)
+        // Nobody takes them, and when there is no room for more the kernel answers none.
+        for _ in 0..<4 {
+            let filler = ClientBootstrap(group: TestRedis.loop).connectTimeout(.milliseconds(200))
+            _ = try? await filler.connect(host: "127.0.0.1", port: port).get()
+        }
+        let server = try RedisServer("redis://127.0.0.1:\(port)")
+        await #expect(throws: RedisFailure.timedOut) {
+            _ = try await RedisConnection.connect(
+                to: server, on: TestRedis.loop, name: "test", within: .milliseconds(200))
+        }
+        try await expectClosedWhenCancelled(connectingTo: server)
+        try await listener.close()
+    }
+
+    private func expectClosedWhenCancelled(connectingTo server: RedisServer) async throws {
+        let connecting = Task {
+            try await RedisConnection.connect(to: server, on: TestRedis.loop, name: "test", within: .seconds(30))
+        }
+        try await Task.sleep(for: .milliseconds(100))
+        let began = ContinuousClock.now
+        connecting.cancel()
+        await #expect(throws: RedisFailure.closed) { _ = try await connecting.value }
+        #expect(began.duration(to: .now) < .seconds(20))
     }
 }
 

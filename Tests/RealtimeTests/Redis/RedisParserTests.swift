@@ -134,7 +134,7 @@ struct Dice: RandomNumberGenerator {
 
     @Test func `a reply that does not end is malformed`() throws {
         let parser = RedisParser()
-        try parser.feed(ByteBuffer(string: "*2\r\n$\(RedisParser.replyLimit)\r\n"))
+        try parser.feed(ByteBuffer(string: "*2\r\n$\(RedisParser.replyLimit * 2)\r\n"))
         let piece = ByteBuffer(repeating: 0x61, count: RedisParser.replyLimit / 4)
         #expect(throws: RedisFailure.malformed) {
             for _ in 0..<5 {
