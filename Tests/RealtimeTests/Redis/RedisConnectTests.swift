@@ -147,10 +147,12 @@ import Testing
             _ = try? await filler.connect(host: "127.0.0.1", port: port).get()
         }
         let server = try RedisServer("redis://127.0.0.1:\(port)")
+        let began = ContinuousClock.now
         await #expect(throws: RedisFailure.timedOut) {
             _ = try await RedisConnection.connect(
                 to: server, on: TestRedis.loop, name: "test", within: .milliseconds(200))
         }
+        #expect(began.duration(to: .now) < .seconds(5))
         try await expectClosedWhenCancelled(connectingTo: server)
         try await listener.close()
     }

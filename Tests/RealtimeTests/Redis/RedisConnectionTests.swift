@@ -89,7 +89,7 @@ import Testing
 
     @Test func `whoever waits behind a longer deadline keeps their own`() async throws {
         try await TestRedis.with { redis in
-            let connection = try await redis.connect()
+            let connection = try await redis.connect(within: .seconds(30))
             async let patient = outcome(connection, [Self.blocking], within: .seconds(30))
             #expect(try await redis.isAskedToBlock())
             let began = ContinuousClock.now
