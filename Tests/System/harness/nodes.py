@@ -74,7 +74,10 @@ def said_by_turns(nodes: Nodes, visitor: Visitor, count: int, what: str = "messa
 
 def readiness(node: Server, base: str | None = None) -> tuple[int, dict]:
     """The status of `/readyz`, and what it says. Asked anew each time, past connections that a stopped node holds."""
-    answer = httpx.get(f"{base or node.url}/readyz", trust_env=False, timeout=5)
+    try:
+        answer = httpx.get(f"{base or node.url}/readyz", trust_env=False, timeout=5)
+    except httpx.TransportError as error:
+        raise AssertionError(f"no answer from {node.url}: {error!r}") from error
     return answer.status_code, answer.json()
 
 
