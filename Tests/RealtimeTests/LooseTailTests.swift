@@ -105,10 +105,39 @@ import Testing
         _ = tail.start(at: head(5))
         let strange = tail.ingest([.sample(900_000_000_000)], from: .bus)
         #expect(strange.hasGap)
-        tail.forgetWaiting()
+        tail.forgetWaiting(upTo: tail.highest)
         #expect(!tail.hasGap)
         let next = tail.ingest([.sample(6)])
         #expect(next.deliveries.map(\.number) == [6])
+    }
+
+    @Test func `what came while the log was being asked is not forgotten with the rest`() {
+        var tail = AccountTail(accountID: Identifier(1))
+        _ = tail.start(at: head(5))
+        _ = tail.ingest([.sample(8)], from: .bus)
+        let asked = tail.highest
+        _ = tail.ingest([.sample(10)], from: .commit)
+        tail.forgetWaiting(upTo: asked)
+        let closed = tail.ingest([.sample(6), .sample(7), .sample(8), .sample(9)])
+        #expect(closed.deliveries.map(\.number) == [6, 7, 8, 9, 10])
+    }
+
+    @Test func `above a hole, the run that ends at the log's head is what is replayed`() {
+        var tail = loose([1, 2, 5, 6, 7])
+        _ = tail.start(at: head(7))
+        #expect(tail.catchUp(account, after: 4) == .from([.sample(5), .sample(6), .sample(7)], end: 7, isWarm: true))
+        #expect(tail.catchUp(account, after: 2) == .read)
+    }
+
+    @Test func `what waits is counted with what is kept`() {
+        var tail = loose([1])
+        let one = tail.bytes
+        _ = tail.ingest([.sample(3), .sample(3), .sample(5)], from: .bus)
+        #expect(tail.bytes == 3 * one)
+        _ = tail.ingest([.sample(2)], from: .bus)
+        #expect(tail.bytes == 4 * one)
+        _ = tail.start(at: head(9))
+        #expect(tail.bytes == 0)
     }
 
     @Test func `followed again after a pause it goes on from what was kept meanwhile`() {

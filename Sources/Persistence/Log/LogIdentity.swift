@@ -1,7 +1,8 @@
 package import Logging
 
 /// Which database a log is in: the same for every node of an installation and over a change of primary, another for
-/// every other database. What goes over a bus that others may share is marked with it.
+/// every database that was made by itself. What goes over a bus that others may share is marked with it. A physical copy
+/// (a base backup that is started elsewhere) has the same: it needs a Redis of its own.
 package enum LogIdentity {
     /// - Throws: ``PostgresError``.
     package static func read(_ configuration: PostgresConfiguration, logger: Logger) async throws -> String {

@@ -51,10 +51,17 @@ package final class Bus: Service {
 
     /// Four times a second, what the bus's health asks for.
     private func watch() async {
+        var reopenings = 0
         while !Task.isCancelled {
             let round = monitor.round()
             publisher.probe(round.quiet)
-            if round.mustReopen { reader.reopen() }
+            if monitor.isHealthy { reopenings = 0 }
+            if round.mustReopen {
+                reader.reopen()
+                reopenings += 1
+                // Reading anew did not help: perhaps it is another server that is written to.
+                if reopenings > 1 { client.reconnect() }
+            }
             try? await Task.sleep(for: .milliseconds(250))
         }
     }

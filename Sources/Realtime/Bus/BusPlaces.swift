@@ -23,10 +23,11 @@ struct BusPlaces: Sendable {
 
     /// - Parameters:
     ///   - count: entries of each shard at most.
-    ///   - block: milliseconds to wait for the first.
-    func read(count: Int, block: Int) -> RedisCommand {
-        RedisCommand(
-            ["XREAD", "COUNT", "\(count)", "BLOCK", "\(block)", "STREAMS"] + shards.map(BusShards.key) + ids)
+    ///   - block: milliseconds to wait for the first; `nil`: not to wait.
+    func read(count: Int, block: Int?) -> RedisCommand {
+        let wait = block.map { ["BLOCK", "\($0)"] } ?? []
+        return RedisCommand(
+            ["XREAD", "COUNT", "\(count)"] + wait + ["STREAMS"] + shards.map(BusShards.key) + ids)
     }
 
     /// Asks for the newest entry of each shard.
@@ -47,7 +48,7 @@ struct BusPage: Equatable {
         init?(_ value: RedisValue) {
             guard let pair = value.array, pair.count == 2, let id = pair[0].text else { return nil }
             self.id = id
-            // An entry that was deleted while it was read has no fields.
+            // One without fields is none of ours, and is passed over.
             fields = pair[1].array?.compactMap(\.text) ?? []
         }
     }

@@ -11,13 +11,17 @@ final class BusReader: Sendable {
         var connections: [Int: RedisConnection] = [:]
         /// Rises when every shard is to be opened at its end.
         var reopenings = 0
+        /// What Redis refused last.
+        var refusal: String?
     }
 
     /// How far back a starting node reads.
-    private static let warmTime: Int64 = 5 * 60 * 1000
+    fileprivate static let warmTime: Int64 = 5 * 60 * 1000
     /// Entries of each shard in one answer.
     private static let pageCount = 64
-    /// How long Redis waits for the first entry.
+    /// A reader that has not caught up by then is judged as it is.
+    private static let catchUpLimit = Duration.seconds(15)
+    /// How long Redis waits for the first entry, in milliseconds.
     private static let block = 1000
     /// A little longer than Redis is asked to wait, and than a pause that a failover may take.
     private static let patience = Duration.seconds(3)
@@ -71,42 +75,103 @@ final class BusReader: Sendable {
 
     private func follow(_ shards: [Int]) async -> Outcome {
         var backoff = Backoff()
-        var places: BusPlaces?
-        var reopenings = state.withLock { $0.reopenings }
+        var course = Course(reopenings: state.withLock { $0.reopenings })
         while !Task.isCancelled {
             do {
                 let connection = try await RedisConnection.connect(
                     to: server, on: loop, name: "replyx-bus-reader", within: .seconds(2))
-                defer {
-                    state.withLock { $0.connections[shards[0]] = nil }
-                    connection.close()
-                    // At the end it is no news.
-                    if !Task.isCancelled { monitor.reading(shards, false) }
-                }
+                defer { leave(connection, shards) }
                 let asked = state.withLock { state in
                     state.connections[shards[0]] = connection
                     return state.reopenings
                 }
                 if shards.count > 1, try await isCluster(connection) { return .mustSplit }
-                let time = try await clock(connection)
-                if places == nil || asked != reopenings {
-                    var fresh = BusPlaces(shards, since: time.milliseconds - Self.warmTime)
-                    if places != nil { fresh.moveToEnds(try await ends(of: fresh, connection)) }
-                    places = fresh
-                    reopenings = asked
-                }
-                monitor.reading(shards, true)
-                while !Task.isCancelled {
-                    try await read(&places, connection, time)
-                    backoff.reset()
-                }
+                try await course.begin(shards, asked: asked, on: connection, by: self)
+                try await read(&course, of: shards, on: connection, readSoFar: { backoff.reset() })
             } catch {
-                // Said by the client, which has lost the same server.
-                logger.debug("The bus is not read", metadata: ["reason": "\(error)"])
+                course.note(error)
+                tell(error)
             }
             try? await Task.sleep(for: backoff.next())
         }
         return .cancelled
+    }
+
+    private func leave(_ connection: RedisConnection, _ shards: [Int]) {
+        state.withLock { $0.connections[shards[0]] = nil }
+        connection.close()
+        // At the end it is no news.
+        if !Task.isCancelled { monitor.reading(shards, false) }
+    }
+
+    /// Where some shards are read, over several connections.
+    private struct Course {
+        var places: BusPlaces?
+        var reopenings: Int
+        /// Answers in a row that could not be read: asked for again they would come again.
+        var unreadable = 0
+
+        init(reopenings: Int) {
+            self.reopenings = reopenings
+        }
+
+        /// From the last minutes the first time, then from where it was; from the ends where that is asked for.
+        mutating func begin(
+            _ shards: [Int], asked: Int, on connection: RedisConnection, by reader: BusReader
+        ) async throws {
+            guard let known = places else {
+                let time = try await reader.clock(connection)
+                places = BusPlaces(shards, since: time.milliseconds - BusReader.warmTime)
+                reopenings = asked
+                return
+            }
+            guard asked != reopenings || unreadable > 1 else { return }
+            var places = known
+            places.moveToEnds(try await reader.ends(of: known, connection))
+            self.places = places
+            reopenings = asked
+            unreadable = 0
+        }
+
+        mutating func note(_ error: any Error) {
+            switch error as? RedisFailure {
+            case .malformed, .timedOut: unreadable += 1
+            default: break
+            }
+        }
+    }
+
+    /// Reads until the connection ends. What lies behind is caught up with before anything is expected to come back.
+    private func read(
+        _ course: inout Course, of shards: [Int], on connection: RedisConnection, readSoFar: () -> Void
+    ) async throws {
+        var time = try await clock(connection)
+        let begun = ContinuousClock.now
+        var isInPlace = false
+        while !Task.isCancelled {
+            if time.readAt.duration(to: .now) > .seconds(60) { time = try await clock(connection) }
+            let isBehind = try await readPage(
+                &course.places, connection, time, block: isInPlace ? Self.block : nil)
+            course.unreadable = 0
+            readSoFar()
+            if !isInPlace && (!isBehind || begun.duration(to: .now) > Self.catchUpLimit) {
+                monitor.reading(shards, true)
+                isInPlace = true
+            }
+        }
+    }
+
+    /// What the client, which has lost the same server, does not say: that Redis answers and refuses.
+    private func tell(_ error: any Error) {
+        guard let refused = error as? Refused else {
+            logger.debug("The bus is not read", metadata: ["reason": "\(error)"])
+            return
+        }
+        let isNews = state.withLock { state in
+            defer { state.refusal = refused.what }
+            return state.refusal != refused.what
+        }
+        if isNews { logger.warning("Redis refuses to let the bus be read", metadata: ["code": "\(refused.what)"]) }
     }
 
     /// Redis refused a command, or answered it with something else than it does.
@@ -128,14 +193,14 @@ final class BusReader: Sendable {
     }
 
     /// Redis' time beside ours, so that the age of an entry can be told whatever the nodes' clocks say.
-    private struct RedisTime {
+    fileprivate struct RedisTime {
         let milliseconds: Int64
         let readAt: ContinuousClock.Instant
 
         var now: Int64 { milliseconds + Int64(readAt.duration(to: .now) / .milliseconds(1)) }
     }
 
-    private func clock(_ connection: RedisConnection) async throws -> RedisTime {
+    fileprivate func clock(_ connection: RedisConnection) async throws -> RedisTime {
         let parts = try await ask(connection, [RedisCommand("TIME")]).first?.array?.compactMap { $0.text } ?? []
         guard parts.count == 2, let seconds = Int64(parts[0]), let micros = Int64(parts[1]) else {
             throw Refused(what: "TIME")
@@ -143,14 +208,18 @@ final class BusReader: Sendable {
         return RedisTime(milliseconds: seconds * 1000 + micros / 1000, readAt: .now)
     }
 
-    private func ends(of places: BusPlaces, _ connection: RedisConnection) async throws -> [String?] {
+    fileprivate func ends(of places: BusPlaces, _ connection: RedisConnection) async throws -> [String?] {
         try await ask(connection, places.ends).map { $0.array?.first.flatMap(BusPage.Item.init)?.id }
     }
 
     // MARK: Entries
 
-    private func read(_ places: inout BusPlaces?, _ connection: RedisConnection, _ time: RedisTime) async throws {
-        guard let command = places?.read(count: Self.pageCount, block: Self.block) else { return }
+    /// - Parameter block: `nil` to ask for what is there and not to wait.
+    /// - Returns: whether there may be more already.
+    private func readPage(
+        _ places: inout BusPlaces?, _ connection: RedisConnection, _ time: RedisTime, block: Int?
+    ) async throws -> Bool {
+        guard let command = places?.read(count: Self.pageCount, block: block) else { return false }
         guard let answer = try await ask(connection, [command]).first, let page = BusPage(answer) else {
             throw Refused(what: "XREAD")
         }
@@ -159,6 +228,7 @@ final class BusReader: Sendable {
             take(items, of: shard, now: time.now)
             places?.move(shard, to: last.id)
         }
+        return page.streams.contains { $0.items.count >= Self.pageCount }
     }
 
     private func take(_ items: [BusPage.Item], of shard: Int, now: Int64) {

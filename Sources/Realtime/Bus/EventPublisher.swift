@@ -41,6 +41,8 @@ final class EventPublisher: Sendable {
     private let monitor: BusMonitor
     private let logger: Logger
     private let queue = Mutex(Queue())
+    private let lastRefusal = Mutex<String?>(nil)
+    private let trimmedAt = Mutex<ContinuousClock.Instant?>(nil)
     private let (work, workCame) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
 
     init(client: RedisClient, origin: BusEntry.Origin, monitor: BusMonitor, logger: Logger) {
@@ -76,7 +78,10 @@ final class EventPublisher: Sendable {
             for item in items { queue.bytes += item.bytes }
             return []
         }
-        drop(overflow)
+        if !overflow.isEmpty {
+            monitor.failed()
+            drop(overflow)
+        }
         workCame.yield()
     }
 
@@ -102,15 +107,16 @@ final class EventPublisher: Sendable {
         queue.withLock { queue in
             guard !queue.items.isEmpty else { return nil }
             var bytes = 0
-            let batch = queue.items.prefix(Self.batchCount).prefix { item in
-                defer { bytes += item.bytes }
-                return bytes < Self.batchBytes
-            }
+            let batch = Array(
+                queue.items.prefix(Self.batchCount).prefix { item in
+                    defer { bytes += item.bytes }
+                    return bytes < Self.batchBytes
+                })
             queue.items.removeFirst(batch.count)
             for item in batch { queue.bytes -= item.bytes }
             let first = queue.number + 1
             queue.number += Int64(batch.count)
-            return (Array(batch), first)
+            return (batch, first)
         }
     }
 
@@ -124,7 +130,7 @@ final class EventPublisher: Sendable {
         }
         do {
             let answers = try await client.send(commands, within: Self.patience)
-            if judge(answers, to: batch.items) == .full { await makeRoom() }
+            await act(on: judge(answers, to: batch.items))
         } catch {
             monitor.failed()
             drop(batch.items)
@@ -151,31 +157,50 @@ final class EventPublisher: Sendable {
             ["XADD", BusShards.key(shard), "MAXLEN", "~", "\(BusShards.length)", "*"] + entry.fields)
     }
 
-    private enum Verdict { case fine, refused, full }
-
-    private func judge(_ answers: [RedisValue], to items: [Item]) -> Verdict {
+    /// - Returns: what Redis refused the last refused entry with.
+    private func judge(_ answers: [RedisValue], to items: [Item]) -> String? {
         var refused: [Item] = []
-        var isFull = false
+        var refusal: String?
         for (item, answer) in zip(items, answers) {
             if let code = answer.errorCode {
                 refused.append(item)
-                isFull = isFull || code == "OOM"
+                refusal = code
             } else if case .event = item {
                 BusMetrics.published.increment()
             }
         }
-        guard !refused.isEmpty else { return .fine }
-        monitor.failed()
-        drop(refused)
-        return isFull ? .full : .refused
+        if refusal != nil {
+            monitor.failed()
+            drop(refused)
+        }
+        return refusal
+    }
+
+    private func act(on refusal: String?) async {
+        let last = lastRefusal.withLock { last in
+            defer { last = refusal }
+            return last
+        }
+        guard let refusal else { return }
+        if refusal != last { logger.warning("Redis refuses what the bus sends", metadata: ["code": "\(refusal)"]) }
+        switch refusal {
+        case "OOM": await makeRoom()
+        // It was the primary once, or is about to be it.
+        case "READONLY", "MASTERDOWN", "LOADING": client.reconnect()
+        default: break
+        }
     }
 
     /// Redis is full, and would stay so: only an `XADD` trims, and it is refused. `XTRIM` is not.
     private func makeRoom() async {
-        logger.warning("Redis is full: the bus is cut short")
+        let isDue = trimmedAt.withLock { last in
+            guard last.map({ $0.duration(to: .now) > Self.patience }) ?? true else { return false }
+            last = .now
+            return true
+        }
+        guard isDue else { return }
         _ = try? await client.send(
             BusShards.all.map { RedisCommand("XTRIM", BusShards.key($0), "MAXLEN", "~", "\(BusShards.shortLength)") },
             within: Self.patience)
-        try? await Task.sleep(for: Self.patience)
     }
 }

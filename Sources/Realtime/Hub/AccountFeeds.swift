@@ -96,9 +96,9 @@ final class AccountFeeds: Sendable {
     func update<Result>(_ feed: AccountFeed, _ body: (inout AccountFeed.State) -> sending Result) -> sending Result? {
         feed.state.withLock { state -> sending Result? in
             guard !state.isDropped else { return nil }
-            let before = state.tail.ring.bytes
+            let before = state.tail.bytes
             let result = body(&state)
-            bytes.wrappingAdd(state.tail.ring.bytes - before, ordering: .relaxed)
+            bytes.wrappingAdd(state.tail.bytes - before, ordering: .relaxed)
             return result
         }
     }
@@ -109,8 +109,11 @@ final class AccountFeeds: Sendable {
             var used: [AccountFeed] = []
             for (id, feed) in state.followed {
                 let isUsed = feed.state.withLock { state in
-                    if state.isUnused { state.tail.loosen() }
-                    return !state.isUnused
+                    guard state.isUnused else { return true }
+                    let before = state.tail.bytes
+                    state.tail.loosen()
+                    bytes.wrappingSubtract(before - state.tail.bytes, ordering: .relaxed)
+                    return false
                 }
                 if isUsed { used.append(feed) } else { state.followed[id] = nil }
             }
@@ -139,7 +142,7 @@ final class AccountFeeds: Sendable {
                     inner.isDropped = true
                     state.all[feed.id] = nil
                     state.followed[feed.id] = nil
-                    bytes.wrappingSubtract(inner.tail.ring.bytes + Self.weight, ordering: .relaxed)
+                    bytes.wrappingSubtract(inner.tail.bytes + Self.weight, ordering: .relaxed)
                 }
             }
             guard heldBytes > target else { return }

@@ -51,7 +51,7 @@ struct AccountTail: Sendable {
     private(set) var ring = EventRing()
     /// The newest public number of each followed dialog.
     private var dialogs: [Dialog.ID: Int64] = [:]
-    private var waiting: [Int64: StreamEvent] = [:]
+    private var waiting = WaitingEvents()
     /// The newest number that the log is known to have.
     private var known: Int64 = 0
     /// The newest number that came by the bus while loose.
@@ -62,6 +62,10 @@ struct AccountTail: Sendable {
     }
 
     var hasGap: Bool { last.map { !waiting.isEmpty || known > $0 } ?? false }
+    /// The highest number that is known of.
+    var highest: Int64 { max(known, waiting.highest ?? 0, last ?? 0) }
+    /// What all that is kept takes, about.
+    var bytes: Int { ring.bytes + waiting.bytes }
 
     // MARK: Events
 
@@ -76,7 +80,7 @@ struct AccountTail: Sendable {
                 if event.seq == last + 1 {
                     accept(event, into: &result)
                 } else if event.seq > last, waiting.count < Self.waitingLimit {
-                    waiting[event.seq] = event
+                    waiting.insert(event)
                 }
             } else {
                 keep(event, from: source)
@@ -103,16 +107,14 @@ struct AccountTail: Sendable {
 
     private mutating func acceptWaiting(into result: inout Ingested) {
         guard let from = last, !waiting.isEmpty else { return }
-        while let number = last, let next = waiting.removeValue(forKey: number + 1) { accept(next, into: &result) }
-        if last != from || waiting.count > Self.waitingLimit / 2 {
-            waiting = waiting.filter { $0.key > (last ?? 0) }
-        }
+        while let number = last, let next = waiting.remove(number + 1) { accept(next, into: &result) }
+        if last != from || waiting.count > Self.waitingLimit / 2 { waiting.removeAll(upTo: last ?? 0) }
     }
 
-    /// The log was asked and has nothing after `last`: what waits above is not of it.
-    mutating func forgetWaiting() {
-        waiting = [:]
-        known = last ?? 0
+    /// The log was asked and had nothing after `last`: what waited then, up to a number, is not of it.
+    mutating func forgetWaiting(upTo number: Int64) {
+        waiting.removeAll(upTo: number)
+        if known <= number { known = last ?? 0 }
     }
 
     // MARK: Loose
@@ -121,23 +123,22 @@ struct AccountTail: Sendable {
     private mutating func keep(_ event: StreamEvent, from source: Source) {
         if let generation, event.generation != generation {
             guard event.generation > generation else { return }
-            ring = EventRing()
-            waiting = [:]
+            dropAll()
         }
         generation = event.generation
         if source == .bus { warmUpTo = max(warmUpTo, event.seq) }
         if let newest = ring.newest, event.seq <= newest { return }
-        waiting[event.seq] = event
+        waiting.insert(event)
         extendRing()
-        guard waiting.count > Self.looseWaitingLimit, let lowest = waiting.keys.min() else { return }
+        guard waiting.count > Self.looseWaitingLimit else { return }
         ring = EventRing()
-        waiting.removeValue(forKey: lowest).map { ring.append($0) }
         extendRing()
     }
 
+    /// Moves what follows the ring into it; an empty one begins with the lowest that waits.
     private mutating func extendRing() {
-        if ring.newest == nil, waiting.count == 1, let first = waiting.popFirst() { ring.append(first.value) }
-        while let newest = ring.newest, let next = waiting.removeValue(forKey: newest + 1) { ring.append(next) }
+        if ring.newest == nil, let lowest = waiting.lowest { waiting.remove(lowest).map { ring.append($0) } }
+        while let newest = ring.newest, let next = waiting.remove(newest + 1) { ring.append(next) }
     }
 
     /// Nobody follows any more.
@@ -145,6 +146,7 @@ struct AccountTail: Sendable {
         last = nil
         dialogs = [:]
         known = 0
+        if waiting.count > Self.looseWaitingLimit { waiting = WaitingEvents() }
     }
 
     mutating func shrinkRing(to bytes: Int) {
@@ -170,19 +172,24 @@ struct AccountTail: Sendable {
     }
 
     private mutating func anchor(at head: LogHead) {
-        if generation != head.generation {
-            ring = EventRing()
-            waiting = [:]
-        }
+        if generation != head.generation { dropAll() }
         generation = head.generation
         if let newest = ring.newest, newest >= head.accountSeq, ring.events(after: head.accountSeq) != nil {
             last = newest
         } else {
-            for event in ring.kept where event.seq > head.accountSeq { waiting[event.seq] = event }
+            let beyond = ring.kept.filter { $0.seq > head.accountSeq }
             ring = EventRing()
+            for event in waiting.run(endingAt: head.accountSeq) { ring.append(event) }
+            for event in beyond { waiting.insert(event) }
             last = head.accountSeq
         }
-        waiting = waiting.filter { $0.key > (last ?? 0) && $0.value.generation == head.generation }
+        waiting.removeAll(upTo: last ?? 0)
+    }
+
+    private mutating func dropAll() {
+        ring = EventRing()
+        waiting = WaitingEvents()
+        warmUpTo = 0
     }
 
     /// Begins to keep a dialog's newest number, from a head that was read with the account's in one snapshot.

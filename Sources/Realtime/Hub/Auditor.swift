@@ -121,8 +121,8 @@ package struct Auditor: Service {
         let feed = gap.feed
         let stream = StreamKey.account(feed.id)
         while !gap.isClosed {
-            let (last, generation) = feed.state.withLock { ($0.tail.last, $0.tail.generation) }
-            guard let last, let generation else { return }
+            let tail = feed.state.withLock { ($0.tail.last, $0.tail.generation, $0.tail.highest) }
+            guard let last = tail.0, let generation = tail.1 else { return }
             let page = try await log.events(in: stream, after: last, limit: Self.pageSize)
             switch PageVerdict(page, in: stream, after: last, generation: generation) {
             case .next(let events, _):
@@ -134,10 +134,8 @@ package struct Auditor: Service {
                 hub.restart(feed, saying: .drain)
                 return
             case .nothing:
-                feed.state.withLock { state in
-                    // Unless it has come meanwhile.
-                    if state.tail.last == last { state.tail.forgetWaiting() }
-                }
+                // What waited before the log was asked is not of it; what has come since may be.
+                _ = hub.feeds.update(feed) { $0.tail.forgetWaiting(upTo: tail.2) }
                 return
             case .erased:
                 // Rows between are gone for good. Whoever resumes is told so.

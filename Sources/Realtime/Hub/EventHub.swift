@@ -134,7 +134,7 @@ package final class EventHub: Sendable {
     func start(_ feed: AccountFeed, at head: LogHead) {
         let result = feeds.update(feed) { state in
             // The log may have gone on without this node: what lies between would be read for nobody.
-            if state.followers.isEmpty { state.tail.loosen() }
+            if state.followers.isEmpty, let last = state.tail.last, last < head.accountSeq { state.tail.loosen() }
             let result = state.tail.start(at: head)
             hand(on: result.deliveries, to: &state)
             return result

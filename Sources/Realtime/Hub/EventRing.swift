@@ -61,5 +61,5 @@ struct EventRing: Sendable {
         start = 0
     }
 
-    private static func weight(of event: StreamEvent) -> Int { event.payload.utf8.count + 128 }
+    static func weight(of event: StreamEvent) -> Int { event.payload.utf8.count + 128 }
 }

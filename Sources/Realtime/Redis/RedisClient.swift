@@ -40,6 +40,11 @@ package final class RedisClient: Service {
         return try await current.send(commands, within: limit)
     }
 
+    /// Leaves the connection for a new one: the server behind it is no longer the one to talk to.
+    func reconnect() {
+        connection.withLock { $0 }?.close()
+    }
+
     package func run() async throws {
         await cancelWhenGracefulShutdown { await self.stayConnected() }
     }

@@ -85,6 +85,9 @@ import Testing
                     "XREAD", "COUNT", "64", "BLOCK", "1000", "STREAMS", "replyx:{0}:bus", "replyx:{1}:bus",
                     "replyx:{2}:bus", "8000-1", "0-0", "6-0",
                 ]))
+        #expect(
+            BusPlaces([0], since: 3).read(count: 8, block: nil)
+                == RedisCommand(["XREAD", "COUNT", "8", "STREAMS", "replyx:{0}:bus", "3-0"]))
         #expect(BusPlaces([0], since: -20).ids == ["0-0"])
     }
 
