@@ -107,11 +107,17 @@ postgres_start() {
 }
 
 postgres_stop() {
-    local data programs
+    local data programs _
     data=$(readlink -f -- "$1/server")/data || return 0
     postgres_runs "$data" || return 0
     programs=$(postgres_programs "$data")
-    as_postgres "$programs/pg_ctl" -D "$data" -m "${2:-fast}" -w -s stop >&2
+    # Not pg_ctl's own wait: where process 1 is slow to bury the dead, it takes the dead for the living, for a minute.
+    as_postgres "$programs/pg_ctl" -D "$data" -m "${2:-fast}" -W -s stop >&2
+    for _ in {1..600}; do
+        postgres_runs "$data" || return 0
+        sleep 0.1
+    done
+    die "PostgreSQL in $1 did not stop."
 }
 
 postgres_restart() {

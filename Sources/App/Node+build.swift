@@ -32,9 +32,12 @@ extension Node {
         let accounts = AccountStore(pool: pool)
         let tokens = await Tokens(secrets: try settings.secrets())
         let assistants = AssistantStore(pool: pool)
+        let sessions = OperatorSessions(
+            store: SessionStore(pool: pool), tokens: tokens, cookie: PanelCookie(publicURL: settings.publicURL))
         let routes = Routes(
-            access: Access(tokens: tokens, accounts: accounts, assistants: AssistantDirectory(store: assistants)),
-            accounts: accounts, assistants: assistants, dialogs: DialogStore(pool: pool),
+            access: Access(tokens: tokens, sessions: sessions, assistants: AssistantDirectory(store: assistants)),
+            accounts: accounts, operators: OperatorStore(pool: pool), sessions: sessions, assistants: assistants,
+            dialogs: DialogStore(pool: pool),
             messages: MessageStore(pool: pool), writer: writer, sink: broadcast, hub: hub,
             poll: StreamPoll(hub: hub, log: log),
             tokens: tokens, passwords: Passwords(pool: .passwords()), health: Health(pool: pool, bus: bus),

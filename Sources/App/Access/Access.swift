@@ -8,29 +8,20 @@ import Persistence
 /// Who asks. The only door from a request to a caller; what is behind it trusts what comes out.
 struct Access: Sendable {
     let tokens: Tokens
-    let accounts: AccountStore
+    let sessions: OperatorSessions
     let assistants: AssistantDirectory
 
     // MARK: Operators
 
-    /// - Throws: 401.
-    func operatorCaller(_ request: Request) async throws -> Operator {
-        guard let token = request.bearerToken else { throw Problem.unauthorized }
-        return try await operatorCaller(bearer: token).caller
+    /// - Throws: 401; 403 for a role below the one that is needed, or a write with the cookie from another site.
+    func operatorCaller(_ request: Request, atLeast role: Operator.Role = .operator) async throws -> Operator {
+        try await operatorSession(request, atLeast: role).caller
     }
 
-    private func operatorCaller(bearer token: String) async throws -> (caller: Operator, claims: AccessToken) {
-        let claims: AccessToken = try await verified(token)
-        guard let id = Int64(claims.sub) else { throw Problem.unauthorized }
-        return (try await activeOperator(Identifier(id), account: claims.account), claims)
-    }
-
-    /// The database decides, so that whoever was deactivated is out at once.
-    private func activeOperator(_ id: Operator.ID, account: Int64) async throws -> Operator {
-        guard let caller = try await accounts.activeOperator(id), caller.accountID.rawValue == account else {
-            throw Problem.unauthorized
-        }
-        return caller
+    func operatorSession(_ request: Request, atLeast role: Operator.Role = .operator) async throws -> Session {
+        let session = try await sessions.session(of: request)
+        guard session.caller.role.covers(role) else { throw Problem.roleTooLow }
+        return session
     }
 
     // MARK: Visitors
@@ -91,9 +82,10 @@ struct Access: Sendable {
         }
         if operators, let token = request.bearerToken {
             let claims = try await verifiedOrExpired(token, as: AccessToken.self)
-            guard let id = Int64(claims.sub) else { throw Problem.unauthorized }
-            let caller = try await activeOperator(Identifier(id), account: claims.account)
-            return .operator(caller, until: .expiry(claims.exp))
+            return .operator(try await sessions.session(claims).caller, until: .expiry(claims.exp))
+        }
+        if operators, !doors.contains(where: request.names), sessions.cookie.token(in: request) != nil {
+            return .operator(try await sessions.session(of: request).caller, until: .distantFuture)
         }
         for door in doors where request.names(door) { return .visitor(try await visitor(request, at: door)) }
         throw Problem.unauthorized
@@ -104,8 +96,9 @@ struct Access: Sendable {
         let parts = claims.sub.split(separator: ":")
         guard parts.count == 2, let id = Int64(parts[1]) else { throw Problem.unauthorized }
         guard let door = VisitorDoor(rawValue: String(parts[0])) else {
-            guard parts[0] == "operator" else { throw Problem.unauthorized }
-            _ = try await activeOperator(Identifier(id), account: claims.account)
+            guard parts[0] == "operator", let sid = claims.sid, let session = try await sessions.store.session(sid),
+                session.caller.id.rawValue == id, session.caller.accountID.rawValue == claims.account
+            else { throw Problem.unauthorized }
             return
         }
         guard let assistant = try await assistants.active(Identifier(id)), assistant.tokenVersion == claims.version,
@@ -113,8 +106,9 @@ struct Access: Sendable {
         else { throw Problem.unauthorized }
     }
 
-    func streamToken(for caller: Operator, dialog: Dialog.ID?) async throws -> (token: String, expiresIn: Int) {
-        try await streamToken("operator:\(caller.id)", version: nil, caller.accountID, dialog)
+    func streamToken(for session: Session, dialog: Dialog.ID?) async throws -> (token: String, expiresIn: Int) {
+        let caller = session.caller
+        return try await streamToken("operator:\(caller.id)", session.id, version: nil, caller.accountID, dialog)
     }
 
     func streamToken(
@@ -122,14 +116,14 @@ struct Access: Sendable {
     ) async throws -> (token: String, expiresIn: Int) {
         let assistant = caller.assistant
         return try await streamToken(
-            "\(door.rawValue):\(assistant.id)", version: assistant.tokenVersion, assistant.accountID, dialog)
+            "\(door.rawValue):\(assistant.id)", nil, version: assistant.tokenVersion, assistant.accountID, dialog)
     }
 
     private func streamToken(
-        _ subject: String, version: Int?, _ account: Account.ID, _ dialog: Dialog.ID?
+        _ subject: String, _ session: UUID?, version: Int?, _ account: Account.ID, _ dialog: Dialog.ID?
     ) async throws -> (token: String, expiresIn: Int) {
         let claims = StreamToken(
-            sub: subject, version: version, account: account.rawValue, dialog: dialog?.rawValue,
+            sub: subject, sid: session, version: version, account: account.rawValue, dialog: dialog?.rawValue,
             exp: Tokens.expiry(in: Tokens.streamLifetime))
         return (try await tokens.sign(claims), Tokens.streamLifetime)
     }
@@ -154,23 +148,11 @@ struct Access: Sendable {
 }
 
 extension Request {
-    /// RFC 6750, section 2.1.
-    fileprivate var bearerToken: String? {
-        guard let value = headers[.authorization], value.lowercased().hasPrefix("bearer ") else { return nil }
-        return String(value.dropFirst(7)).trimmed
-    }
-
     fileprivate func names(_ door: VisitorDoor) -> Bool {
         switch door {
         case .site: headers[.siteToken] != nil || query("site_token") != nil
         case .widget: query("assistant_id") != nil
         }
-    }
-}
-
-extension String {
-    fileprivate var trimmed: String {
-        String(drop { $0 == " " }.prefix { $0 != " " })
     }
 }
 

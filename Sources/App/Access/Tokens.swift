@@ -18,10 +18,12 @@ struct Tokens: Sendable {
 
     private let keys: JWTKeyCollection
     private let signingKey: JWKIdentifier
+    private let secrets: [String]
 
     /// - Parameter secrets: the first signs, all verify; so keys rotate without anybody being logged out.
     init(secrets: [String]) async {
         precondition(!secrets.isEmpty, "a server has a secret")
+        self.secrets = secrets
         keys = JWTKeyCollection()
         for secret in secrets {
             // A key's name is public; it tells nothing of the key.
@@ -47,6 +49,11 @@ struct Tokens: Sendable {
         return claims
     }
 
+    func sign(_ token: RefreshToken) -> String { token.text(signedWith: secrets[0]) }
+
+    /// - Returns: `nil` for what was not made here.
+    func refreshToken(_ text: String) -> RefreshToken? { RefreshToken(text, secrets: secrets) }
+
     static func expiry(in seconds: Int) -> Int { Int(Date().timeIntervalSince1970) + seconds }
 }
 
@@ -70,7 +77,8 @@ struct AccessToken: Claims {
     var typ = kind
     let sub: String
     let account: Int64
-    let role: String
+    /// The session that it was given out in: with it, it ends.
+    let sid: UUID
     let iat: Int
     let exp: Int?
 }
@@ -98,6 +106,8 @@ struct StreamToken: Claims {
     var typ = kind
     /// `operator:7`, or for a visitor the door and the assistant: `site:3`, `widget:3`.
     let sub: String
+    /// An operator's session: with it, it ends.
+    let sid: UUID?
     /// The assistant's token version, for a visitor: what revokes site tokens revokes what they were changed for.
     let version: Int?
     let account: Int64

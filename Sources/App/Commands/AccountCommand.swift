@@ -47,6 +47,7 @@ struct AccountCommand: AsyncParsableCommand {
 /// The stores without a server, for commands.
 struct Offline: Sendable {
     let accounts: AccountStore
+    let operators: OperatorStore
     let assistants: AssistantStore
     let passwords: Passwords
 
@@ -54,7 +55,8 @@ struct Offline: Sendable {
         let pool = PostgresPool(
             try settings.postgres("replyx command"), size: 1, logger: .program(settings.logLevel))
         let offline = Offline(
-            accounts: AccountStore(pool: pool), assistants: AssistantStore(pool: pool),
+            accounts: AccountStore(pool: pool), operators: OperatorStore(pool: pool),
+            assistants: AssistantStore(pool: pool),
             passwords: Passwords(pool: .singleton))
         do {
             let result = try await body(offline)

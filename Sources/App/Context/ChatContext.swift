@@ -17,6 +17,9 @@ struct ChatContext: RequestContext {
         channel = source.channel
     }
 
+    /// Where the request came from, as the connection has it.
+    var address: String { channel.remoteAddress?.ipAddress ?? "" }
+
     /// A path parameter that is a number of ours.
     /// - Throws: 404: what is no number names nothing.
     func id<Subject>(_ name: String, of subject: Subject.Type = Subject.self) throws -> Identifier<Subject> {

@@ -27,6 +27,7 @@ struct Problem: Error {
 
     static let unauthorized = Problem(.unauthorized, "unauthorized", "A valid credential is needed.")
     static let notFound = Problem(.notFound, "not_found", "There is nothing here for you.")
+    static let roleTooLow = Problem(.forbidden, "role_too_low", "Your role does not allow that.")
     static let malformedJSON = Problem(.badRequest, "malformed_json", "The body is not valid JSON.")
     static let guestAccessOff = Problem(
         .forbidden, "guest_access_off", "This assistant lets nobody in without a site token.")
@@ -52,6 +53,7 @@ extension Problem {
         case let refusal as Refusal: self = Problem(refusal)
         case let error as PostgresError where error.isUnavailable: self = .unavailable
         case is MessageWriter.Failure, is StreamPoll.Draining, Passwords.Failure.busy: self = .unavailable
+        case let refused as OperatorStore.Refused: self = Problem(refused)
         case AccountStore.Failure.emailTaken:
             self = Problem(.conflict, "email_taken", "An operator with this address exists already.")
         case let error as any HTTPResponseError:
@@ -63,6 +65,16 @@ extension Problem {
             default: self = Problem(error.status, "malformed_request", "The request cannot be understood.")
             }
         default: return nil
+        }
+    }
+
+    private init(_ refused: OperatorStore.Refused) {
+        switch refused {
+        case .unknown: self = .notFound
+        case .notYours: self = .roleTooLow
+        case .lastOwner: self = Problem(.conflict, "last_owner", "An account keeps an owner.")
+        case .emailTaken: self = Problem(.conflict, "email_taken", "An operator with this address exists already.")
+        case .linkOver: self = Problem(.gone, "link_over", "The link was used already, or is too old.")
         }
     }
 

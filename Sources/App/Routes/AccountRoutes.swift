@@ -9,13 +9,15 @@ struct AccountRoutes {
     let access: Access
     let accounts: AccountStore
     let passwords: Passwords
-    let tokens: Tokens
+    let sessions: OperatorSessions
     /// Lets the first account be made by whoever runs the server, and nobody else.
     let setupCode: String
 
     func add(to router: RouterGroup<ChatContext>) {
         router.post("register", use: register)
         router.post("login", use: login)
+        router.post("refresh-token", use: refresh)
+        router.post("logout", use: logout)
         router.get("me", use: me)
     }
 
@@ -60,16 +62,27 @@ struct AccountRoutes {
     private struct Login: Decodable {
         let username: String?
         let password: String?
+        /// A cookie for the panel instead of tokens for a program.
+        let session: Bool?
     }
 
     private struct Granted: Encodable {
         let accessToken: String
+        let refreshToken: String
         let tokenType = "bearer"
         let expiresIn: Int
+
+        init(_ granted: OperatorSessions.Granted) {
+            accessToken = granted.access
+            refreshToken = granted.refresh
+            expiresIn = granted.expiresIn
+        }
     }
 
     @Sendable func login(_ request: Request, context: ChatContext) async throws -> Response {
         let login = try await readLogin(request, context)
+        // A login that sets a cookie is a write like those that use it: nobody is logged in by another site.
+        if login.session == true { try sessions.cookie.confirmWrite(request) }
         guard let username = login.username, let password = login.password, username.utf8.count <= 254,
             password.utf8.count <= NewPassword.limit
         else { throw Problem.invalid("username", "An address and a password are needed.") }
@@ -81,10 +94,32 @@ struct AccountRoutes {
         guard try await passwords.verify(password, against: known.passwordHash), known.isActive,
             let caller = try await accounts.activeOperator(known.operatorID)
         else { throw wrong }
-        let claims = AccessToken(
-            sub: "\(caller.id)", account: caller.accountID.rawValue, role: caller.role.rawValue,
-            iat: Tokens.expiry(in: 0), exp: Tokens.expiry(in: Tokens.accessLifetime))
-        return .json(Granted(accessToken: try await tokens.sign(claims), expiresIn: Tokens.accessLifetime))
+        guard login.session == true else {
+            return .json(Granted(try await sessions.beginProgram(for: caller)))
+        }
+        var response = Response.json(Me(caller))
+        response.headers[.setCookie] = try await sessions.beginPanel(for: caller)
+        return response
+    }
+
+    private struct Refresh: Decodable {
+        let refreshToken: String?
+
+        enum CodingKeys: String, CodingKey {
+            case refreshToken = "refresh_token"
+        }
+    }
+
+    @Sendable func refresh(_ request: Request, context: ChatContext) async throws -> Response {
+        guard let token = try await request.json(Refresh.self).refreshToken else {
+            throw Problem.invalid("refresh_token", "The refresh token is needed.")
+        }
+        return .json(Granted(try await sessions.refresh(token, from: context.address, record: accounts.record)))
+    }
+
+    @Sendable func logout(_ request: Request, context: ChatContext) async throws -> Response {
+        try await sessions.end(try await access.operatorSession(request))
+        return Response(status: .noContent, headers: [.setCookie: sessions.cookie.removing])
     }
 
     private func readLogin(_ request: Request, _ context: ChatContext) async throws -> Login {

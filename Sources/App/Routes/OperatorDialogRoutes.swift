@@ -102,10 +102,11 @@ struct OperatorDialogRoutes {
     }
 
     @Sendable func streamToken(_ request: Request, context: ChatContext) async throws -> Response {
-        let caller = try await access.operatorCaller(request)
+        let session = try await access.operatorSession(request)
+        let caller = session.caller
         let dialog = try await request.strictJSON(StreamTokenRequest.self).dialogID.map { Dialog.ID($0) }
         if let dialog, try await dialogs.find(dialog, in: caller.accountID) == nil { throw Problem.notFound }
-        let made = try await access.streamToken(for: caller, dialog: dialog)
+        let made = try await access.streamToken(for: session, dialog: dialog)
         return .json(StreamTokenBody(streamToken: made.token, expiresIn: made.expiresIn), status: .created)
     }
 }

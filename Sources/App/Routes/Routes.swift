@@ -10,6 +10,8 @@ import Realtime
 struct Routes {
     let access: Access
     let accounts: AccountStore
+    let operators: OperatorStore
+    let sessions: OperatorSessions
     let assistants: AssistantStore
     let dialogs: DialogStore
     let messages: MessageStore
@@ -36,8 +38,13 @@ struct Routes {
         healthRoutes.add(to: router)
         let api = router.group("api")
         healthRoutes.addStreamHealth(to: api)
-        AccountRoutes(access: access, accounts: accounts, passwords: passwords, tokens: tokens, setupCode: setupCode)
-            .add(to: api)
+        AccountRoutes(
+            access: access, accounts: accounts, passwords: passwords, sessions: sessions, setupCode: setupCode
+        ).add(to: api)
+        OperatorRoutes(
+            access: access, operators: operators, accounts: accounts, passwords: passwords,
+            publicURL: settings.publicURL
+        ).add(to: api)
         AssistantRoutes(access: access, assistants: assistants, tokens: tokens, publicURL: settings.publicURL)
             .add(to: api)
         OperatorDialogRoutes(access: access, dialogs: dialogs, messages: messages, writer: writer).add(to: api)

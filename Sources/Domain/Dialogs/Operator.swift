@@ -4,6 +4,22 @@ package struct Operator: Sendable, Equatable {
 
     package enum Role: String, Codable, Sendable, CaseIterable {
         case owner, admin, `operator`
+
+        /// Whether this role may do what another needs.
+        package func covers(_ needed: Role) -> Bool { rank >= needed.rank }
+
+        /// Whether who has this role may make, change or remove somebody of another: owners everybody, admins operators.
+        package func mayManage(_ other: Role) -> Bool {
+            self == .owner || (self == .admin && other == .operator)
+        }
+
+        private var rank: Int {
+            switch self {
+            case .operator: 0
+            case .admin: 1
+            case .owner: 2
+            }
+        }
     }
 
     package var id: ID

@@ -25,7 +25,8 @@ struct MigrationFile: Sendable {
                 throw MigrationError("Two migrations have the number \(number): \(before.name) and \(name)")
             }
             guard number == files.count + 1 else {
-                throw MigrationError("Number \(files.count + 1) is missing before the migration \(name)")
+                let missing = String(String(10_001 + files.count).dropFirst())
+                throw MigrationError("The migration \(missing) is missing before \(name)")
             }
             guard let data = FileManager.default.contents(atPath: directory + "/" + name) else {
                 throw MigrationError("The migration \(name) cannot be read")

@@ -58,6 +58,10 @@ package struct AccountStore: Sendable {
         try await pool.perform { try $0.run(.activeOperator, id).first.map(Operator.init(row:)) }
     }
 
+    package func record(_ event: SecurityEvent) async throws {
+        try await event.record(in: pool)
+    }
+
     package func setPasswordHash(_ hash: String, of id: Operator.ID) async throws {
         _ = try await pool.perform { try $0.run(.setPasswordHash, id, hash) }
     }
