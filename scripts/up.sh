@@ -157,6 +157,7 @@ verb_up() {
     fi
     # Embed codes name the address that browsers use, whichever node makes them.
     export REPLYX_PUBLIC_URL=${REPLYX_PUBLIC_URL:-$url}
+    [[ -z $wanted_nginx ]] || export REPLYX_TRUSTED_PROXIES=${REPLYX_TRUSTED_PROXIES:-127.0.0.1}
     if [[ -n $wanted_foreground ]] && ! any_node_runs; then serve_in_foreground; fi
     start_nodes
     start_nginx

@@ -30,13 +30,32 @@ extension Node {
             afterCommit: FaultPoints.afterCommit,
             logger: logger)
         let accounts = AccountStore(pool: pool)
-        let tokens = await Tokens(secrets: try settings.secrets())
+        let secrets = try settings.secrets()
+        let tokens = await Tokens(secrets: secrets)
+        let box = SecretBox(secrets: secrets)
         let assistants = AssistantStore(pool: pool)
+        let entrances = EntranceStore(pool: pool)
+        let origins = Origins(publicURL: settings.publicURL)
         let sessions = OperatorSessions(
-            store: SessionStore(pool: pool), tokens: tokens, cookie: PanelCookie(publicURL: settings.publicURL))
+            store: SessionStore(pool: pool), tokens: tokens,
+            cookie: PanelCookie(publicURL: settings.publicURL, origins: origins))
+        let limitsRedis = try settings.redis().map {
+            RedisClient($0, on: loops.next(), name: "replyx-limits", logger: logger)
+        }
+        let limits = Limits(
+            settings: settings.limits, rates: RateLimiter(limitsRedis, secret: secrets[0], logger: logger),
+            streams: StreamCounts(limitsRedis, secret: secrets[0], logger: logger))
         let routes = Routes(
-            access: Access(tokens: tokens, sessions: sessions, assistants: AssistantDirectory(store: assistants)),
+            access: Access(
+                tokens: tokens, sessions: sessions,
+                visitors: VisitorAccess(
+                    tokens: tokens, directory: AssistantDirectory(store: assistants, entrances: entrances),
+                    assistants: assistants, origins: origins, box: box),
+                keys: APIKeyStore(pool: pool), origins: origins),
+            limits: limits, gate: LoginGate(rates: limits.rates, isOn: settings.limits.isOn, secrets: secrets),
+            box: box,
             accounts: accounts, operators: OperatorStore(pool: pool), sessions: sessions, assistants: assistants,
+            entrances: entrances, bots: BotStore(pool: pool),
             dialogs: DialogStore(pool: pool),
             messages: MessageStore(pool: pool), writer: writer, sink: broadcast, hub: hub,
             poll: StreamPoll(hub: hub, log: log),
@@ -63,7 +82,9 @@ extension Node {
         return Node(
             settings: settings, logger: logger, routes: routes, pool: pool, writer: writer,
             writerExecutor: executors[loops.next()], hub: hub,
-            bus: bus,
+            bus: bus, limitsRedis: limitsRedis, streamCounts: limits.streams,
+            credentials: CredentialWatch(
+                hub: hub, check: StreamCredentials(sessions: sessions.store, entrances: entrances), logger: logger),
             auditor: Auditor(
                 hub: hub, log: log, busDelivers: { bus?.status.isHealthy ?? false }, logger: logger), server: server,
             management: management)

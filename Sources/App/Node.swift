@@ -16,6 +16,9 @@ struct Node {
     let writerExecutor: LoopExecutor?
     let hub: EventHub
     let bus: Bus?
+    let limitsRedis: RedisClient?
+    let streamCounts: StreamCounts
+    let credentials: CredentialWatch
     let auditor: Auditor
     let server: Application<RouterResponder<ChatContext>>
     let management: Application<RouterResponder<ChatContext>>
@@ -24,9 +27,9 @@ struct Node {
     func run() async throws {
         // Told to stop in the reverse order: first the streams end, then the servers, then what they stand on.
         let services: [any Service] =
-            [pool] + (bus.map { [$0] } ?? []) + [
-                LoopService(base: writer, executor: writerExecutor), auditor, management, server,
-                StreamDrain(hub: hub, logger: logger),
+            [pool] + (bus.map { [$0] } ?? []) + (limitsRedis.map { [$0] } ?? []) + [
+                streamCounts, LoopService(base: writer, executor: writerExecutor), auditor, credentials, management,
+                server, StreamDrain(hub: hub, logger: logger),
             ]
         let group = ServiceGroup(
             configuration: .init(

@@ -1,4 +1,5 @@
 import Domain
+import Foundation
 import NIOPosix
 import Testing
 
@@ -56,7 +57,7 @@ import Testing
     @Test func `an expired token is told from a forged one`() async throws {
         let tokens = await Tokens(secrets: [Self.new])
         let claims = StreamToken(
-            sub: "operator:1", sid: nil, version: nil, account: 1, dialog: nil, exp: Tokens.expiry(in: -1))
+            for: .session(UUID()), account: 1, dialog: nil, exp: Tokens.expiry(in: -1))
         let expired = try await tokens.sign(claims)
         await #expect(throws: Tokens.Failure.expired) { try await tokens.verify(expired, as: StreamToken.self) }
         let forged = try await Tokens(secrets: [Self.old]).sign(claims)

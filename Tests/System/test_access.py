@@ -13,7 +13,7 @@ from harness.streams import Follower, texts
 from harness.waiting import eventually
 
 #: Whoever asks may ask these: signing in, health, the contract, pages.
-OPEN_TO_ALL = re.compile(r"^/(api/register|api/login|api/refresh-token|api/invitations/accept|api/auth/reset-password|api/sse/health|livez|readyz|health|metrics|openapi\.yaml|docs|demo)(/|$)|^/$")
+OPEN_TO_ALL = re.compile(r"^/(api/register|api/login|api/refresh-token|api/invitations/accept|api/auth/reset-password|api/widget-config|api/sse/health|livez|readyz|health|metrics|openapi\.yaml|docs|demo)(/|$)|^/$")
 
 
 @pytest.fixture(scope="module")

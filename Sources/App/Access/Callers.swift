@@ -4,6 +4,7 @@ import Domain
 struct VisitorCaller: Sendable {
     let assistant: Assistant
     let guest: Guest
+    let pass: VisitorPass
 }
 
 /// The two ways in which visitors say which assistant they mean.

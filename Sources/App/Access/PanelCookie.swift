@@ -10,25 +10,26 @@ struct PanelCookie: Sendable {
     /// Behind TLS with the prefix that ties a cookie to its host, to `/` and to TLS (RFC 6265bis, section 4.1.3.2).
     let name: String
     private let isSecure: Bool
-    /// `https://chat.example.com`: what our own pages say as their origin.
-    private let origin: String
+    private let origins: Origins
 
-    init(publicURL: String) {
+    init(publicURL: String, origins: Origins) {
         isSecure = publicURL.hasPrefix("https://")
         name = isSecure ? "__Host-replyx" : "replyx"
-        origin = publicURL
+        self.origins = origins
     }
 
     func token(in request: Request) -> OpaqueToken? {
-        for header in request.headers[values: .cookie] {
-            for pair in header.split(separator: ";") {
-                let parts = pair.split(separator: "=", maxSplits: 1)
-                guard parts.count == 2, parts[0].drop(while: { $0 == " " }) == name[...] else { continue }
-                return OpaqueToken(String(parts[1]), prefix: Self.prefix)
-            }
-        }
-        return nil
+        request.cookie(name).flatMap { OpaqueToken($0, prefix: Self.prefix) }
     }
+
+    // MARK: Devices
+
+    /// Tells a browser that somebody has logged in from before. It opens nothing.
+    private var deviceName: String { "\(name)-device" }
+
+    func device(in request: Request) -> String? { request.cookie(deviceName) }
+
+    func settingDevice(_ token: String) -> String { "\(deviceName)=\(token); Max-Age=15552000; \(attributes)" }
 
     func setting(_ token: OpaqueToken) -> String { "\(name)=\(token.text); \(attributes)" }
 
@@ -48,9 +49,22 @@ struct PanelCookie: Sendable {
             if let site = request.headers[.secFetchSite] {
                 site == "same-origin"
             } else {
-                request.headers[.origin] == origin
+                request.headers[.origin].map(origins.isOwn) ?? false
             }
         guard isSameOrigin else { throw Problem(.forbidden, "cross_origin", "Not from a page of another origin.") }
+    }
+}
+
+extension Request {
+    fileprivate func cookie(_ name: String) -> String? {
+        for header in headers[values: .cookie] {
+            for pair in header.split(separator: ";") {
+                let parts = pair.split(separator: "=", maxSplits: 1)
+                guard parts.count == 2, parts[0].drop(while: { $0 == " " }) == name[...] else { continue }
+                return String(parts[1])
+            }
+        }
+        return nil
     }
 }
 

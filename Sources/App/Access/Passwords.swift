@@ -48,6 +48,12 @@ struct Passwords: Sendable {
         return derived.isEqualInConstantTime(to: key)
     }
 
+    /// Whether the hash was made with less than what is asked for today.
+    static func isOutdated(_ hash: String) -> Bool {
+        let parts = hash.split(separator: "$").dropFirst().prefix(3).map { UInt64($0) ?? 0 }
+        return parts.count < 3 || parts[0] < logN || parts[1] < blockSize || parts[2] < parallelization
+    }
+
     /// Costs what a check costs, for an address that nobody has: the time must not tell.
     func pretend(_ password: String) async throws {
         _ = try await derive(

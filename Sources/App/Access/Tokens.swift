@@ -49,6 +49,15 @@ struct Tokens: Sendable {
         return claims
     }
 
+    /// As ``verify(_:as:)``, with 401 for what never was ours.
+    func verifyOrExpired<Token: Claims>(_ token: String, as type: Token.Type) async throws -> Token {
+        do {
+            return try await verify(token, as: type)
+        } catch Failure.invalid {
+            throw Problem.unauthorized
+        }
+    }
+
     func sign(_ token: RefreshToken) -> String { token.text(signedWith: secrets[0]) }
 
     /// - Returns: `nil` for what was not made here.
@@ -104,14 +113,43 @@ struct SiteToken: Claims {
 struct StreamToken: Claims {
     static let kind = "stream"
     var typ = kind
-    /// `operator:7`, or for a visitor the door and the assistant: `site:3`, `widget:3`.
-    let sub: String
     /// An operator's session: with it, it ends.
     let sid: UUID?
-    /// The assistant's token version, for a visitor: what revokes site tokens revokes what they were changed for.
+    /// A visitor's assistant, the version of the site token that they came by (none: by the number), and the mark of the
+    /// guest, which opens nothing: what ends these ends the token.
+    let assistant: Int64?
     let version: Int?
+    let guest: String?
     let account: Int64
     /// The dialog whose stream it opens; `nil` for the account's.
     let dialog: Int64?
     let exp: Int?
+
+    init(for credential: StreamCredential, account: Int64, dialog: Int64?, exp: Int) {
+        switch credential {
+        case .session(let id):
+            sid = id
+            assistant = nil
+            version = nil
+            guest = nil
+        case .visitor(let pass):
+            sid = nil
+            assistant = pass.assistantID.rawValue
+            if case .site(let number) = pass.door { version = number } else { version = nil }
+            guest = pass.guest?.text
+        }
+        self.account = account
+        self.dialog = dialog
+        self.exp = exp
+    }
+
+    /// Whom it was made for; `nil` where it names nobody.
+    var subject: StreamCredential? {
+        if let sid { return .session(sid) }
+        guard let assistant else { return nil }
+        return .visitor(
+            VisitorPass(
+                assistantID: Assistant.ID(assistant), door: version.map { .site(version: $0) } ?? .number,
+                guest: guest.map(GuestMark.init(text:))))
+    }
 }

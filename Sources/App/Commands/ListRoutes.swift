@@ -16,7 +16,9 @@ struct ListRoutes: AsyncParsableCommand {
         let reader = ConfigReader(
             provider: InMemoryProvider(values: [
                 "database.url": "postgres://unused",
-                "replyx.secrets": .init(stringLiteral: String(repeating: "-", count: 32)),
+                "replyx.secrets": .init(
+                    stringLiteral: (UInt8(ascii: "A")..<UInt8(ascii: "A") + 32).map { String(UnicodeScalar($0)) }
+                        .joined()),
             ]))
         let node = try await Node.build(
             try Settings(reader), setupCode: "", logIdentity: "", registry: PrometheusRegistry(),

@@ -6,7 +6,10 @@ import Logging
 struct Replyx: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "replyx", abstract: "A chat backend: visitors, assistants, operators, one event log.",
-        subcommands: [Serve.self, Migrate.self, Demo.self, AccountCommand.self, OperatorCommand.self, ListRoutes.self])
+        subcommands: [
+            Serve.self, Migrate.self, Demo.self, AccountCommand.self, OperatorCommand.self, Reseal.self,
+            ListRoutes.self,
+        ])
 }
 
 @main

@@ -1,4 +1,5 @@
 import Configuration
+import Domain
 import Logging
 import Persistence
 import Realtime
@@ -22,6 +23,9 @@ struct Settings: Sendable {
     let connectionLimit: Int
     let logLevel: Logger.Level
     let streams: StreamSettings
+    let limits: LimitSettings
+    let trustedProxies: TrustedProxies
+    let outboundAllowed: [IPRange]
     private let secretList: String?
     private let redisURL: String?
     private let redisRootsFile: String?
@@ -66,7 +70,28 @@ struct Settings: Sendable {
         // Two seconds are left for the rest of the way out.
         streams.drainTime = .seconds(try number("replyx.drain.seconds", 8, in: 0...600))
         self.streams = streams
+        var limits = LimitSettings()
+        let limitsSwitch = string("replyx.limits") ?? "on"
+        guard limitsSwitch == "on" || limitsSwitch == "off" else {
+            throw Invalid(description: "REPLYX_LIMITS must be on or off")
+        }
+        limits.isOn = limitsSwitch == "on"
+        limits.visitorMessages = try number("replyx.limit.visitor.messages", 30, in: 1...10_000)
+        limits.visitorRequests = try number("replyx.limit.visitor.requests", 240, in: 1...10_000)
+        limits.visitorStreams = try number("replyx.limit.visitor.streams", 5, in: 1...1000)
+        limits.addressFactor = try number("replyx.limit.address.factor", 20, in: 1...100)
+        limits.addressDialogs = try number("replyx.limit.address.dialogs", 10, in: 1...10_000)
+        self.limits = limits
+        do {
+            trustedProxies = try TrustedProxies(string("replyx.trusted.proxies") ?? "")
+            outboundAllowed = try IPRange.list(string("replyx.outbound.allow") ?? "")
+        } catch {
+            throw Invalid(description: "\(error)")
+        }
     }
+
+    /// Whether browsers come by TLS.
+    var isSecure: Bool { publicURL.hasPrefix("https://") }
 
     /// - Throws: ``Invalid``: a server without secrets of its own must not run.
     func secrets() throws -> [String] {
@@ -77,6 +102,11 @@ struct Settings: Sendable {
         }
         guard secrets.allSatisfy({ $0.utf8.count >= 32 }) else {
             throw Invalid(description: "Each of REPLYX_SECRETS must have at least 32 characters")
+        }
+        guard secrets.allSatisfy({ !$0.isGuessable }) else {
+            throw Invalid(
+                description:
+                    "REPLYX_SECRETS holds an example, or something as easy to guess. Make one: openssl rand -hex 32")
         }
         return secrets
     }
@@ -94,5 +124,16 @@ struct Settings: Sendable {
         } catch let error as RedisServer.Invalid {
             throw Invalid(description: error.description)
         }
+    }
+}
+
+extension String {
+    /// A secret that stands in an example somewhere, or has too little in it.
+    fileprivate var isGuessable: Bool {
+        let lower = lowercased()
+        let examples = [
+            "example", "change-me", "changeme", "change_me", "replace", "your-secret", "your_secret", "placeholder",
+        ]
+        return Set(lower).count < 10 || examples.contains { lower.contains($0) }
     }
 }

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Domain
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -8,7 +9,12 @@ import Synchronization
 
 /// Outermost: names the request, turns whatever is thrown into a problem, and counts.
 struct AnswerMiddleware: RouterMiddleware {
+    let proxies: TrustedProxies
     private let counters = RequestCounters()
+
+    init(proxies: TrustedProxies) {
+        self.proxies = proxies
+    }
 
     func handle(
         _ request: Request, context: ChatContext, next: (Request, ChatContext) async throws -> Response
@@ -16,6 +22,8 @@ struct AnswerMiddleware: RouterMiddleware {
         var context = context
         context.requestID = Self.sane(request.headers[.requestID]) ?? Self.newID()
         context.logger[metadataKey: "request_id"] = "\(context.requestID)"
+        context.address = proxies.client(
+            of: context.channel.remoteAddress?.ipAddress ?? "", forwardedFor: request.headers[values: .xForwardedFor])
         var response: Response
         do {
             guard !request.asksForAnotherProtocol else { throw Problem.notFound }
@@ -30,7 +38,6 @@ struct AnswerMiddleware: RouterMiddleware {
         // Nothing behind such a request is read (``ConnectionHandler``).
         if request.headers[.upgrade] != nil { response.headers[.connection] = "close" }
         response.headers[.requestID] = context.requestID
-        response.headers[.xContentTypeOptions] = "nosniff"
         counters.counter(request.method, context.endpointPath, response.status).increment()
         return response
     }
@@ -109,5 +116,6 @@ private final class RequestCounters: Sendable {
 }
 
 extension HTTPField.Name {
+    static let xForwardedFor = HTTPField.Name("X-Forwarded-For")!
     static let xContentTypeOptions = HTTPField.Name("X-Content-Type-Options")!
 }

@@ -1,3 +1,4 @@
+import Domain
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
@@ -79,6 +80,16 @@ extension Request {
         guard let text = query(name) else { return fallback }
         guard let value = Int(text) else { throw Problem.invalid(name, "A whole number is needed.") }
         return min(max(value, range.lowerBound), range.upperBound)
+    }
+
+    /// `limit` and `cursor` of a list that goes by ids.
+    /// - Throws: 422.
+    func page<Subject>(_ subject: Subject.Type) throws -> (after: Identifier<Subject>?, limit: Int) {
+        let after = try query("cursor").map { text in
+            guard let id = Int64(text) else { throw Problem.invalid("cursor", "The next_cursor of an earlier page.") }
+            return Identifier<Subject>(id)
+        }
+        return (after, try number("limit", in: 1...100, default: 50))
     }
 
     func query(_ name: String) -> String? {

@@ -11,14 +11,14 @@ struct ChatContext: RequestContext {
     var offer: StreamOffer?
     /// The client's, if it is sane, or one of ours; on every answer and in every log line.
     var requestID = ""
+    /// Where the request came from: the connection's own address, or what a trusted proxy says.
+    var address = ""
+    let allowedOrigin = AllowedOrigin()
 
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
         channel = source.channel
     }
-
-    /// Where the request came from, as the connection has it.
-    var address: String { channel.remoteAddress?.ipAddress ?? "" }
 
     /// A path parameter that is a number of ours.
     /// - Throws: 404: what is no number names nothing.

@@ -18,6 +18,8 @@ struct Problem: Error {
     let detail: String
     var fields: [Field] = []
     var retryAfterSeconds: Int?
+    /// Of the limit that was reached.
+    var standing: Standing?
 
     init(_ status: HTTPResponse.Status, _ code: String, _ detail: String) {
         self.status = status
@@ -118,9 +120,20 @@ extension Problem {
         var response = Response.json(body, status: status)
         response.headers[.contentType] = "application/problem+json"
         if let retryAfterSeconds { response.headers[.retryAfter] = String(retryAfterSeconds) }
+        if let standing {
+            response.headers[.rateLimitLimit] = String(standing.limit)
+            response.headers[.rateLimitRemaining] = String(standing.remaining)
+            response.headers[.rateLimitReset] = String(standing.resetAfter.wholeSeconds)
+        }
         if status == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
         return response
     }
+}
+
+extension HTTPField.Name {
+    fileprivate static let rateLimitLimit = HTTPField.Name("RateLimit-Limit")!
+    fileprivate static let rateLimitRemaining = HTTPField.Name("RateLimit-Remaining")!
+    fileprivate static let rateLimitReset = HTTPField.Name("RateLimit-Reset")!
 }
 
 extension Response {

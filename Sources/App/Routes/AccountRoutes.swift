@@ -10,6 +10,8 @@ struct AccountRoutes {
     let accounts: AccountStore
     let passwords: Passwords
     let sessions: OperatorSessions
+    let gate: LoginGate
+    let limits: Limits
     /// Lets the first account be made by whoever runs the server, and nobody else.
     let setupCode: String
 
@@ -19,6 +21,7 @@ struct AccountRoutes {
         router.post("refresh-token", use: refresh)
         router.post("logout", use: logout)
         router.get("me", use: me)
+        router.get("security-events", use: securityEvents)
     }
 
     // MARK: Registering
@@ -43,6 +46,7 @@ struct AccountRoutes {
         let email = try Email(body.email)
         let password = try NewPassword(body.password)
         // Only the first account for now: an open registration is a setting that does not exist yet.
+        try await limits.attempt(context)
         guard try await accounts.isEmpty() else {
             throw Problem(.forbidden, "registration_closed", "This server takes no new accounts.")
         }
@@ -87,19 +91,42 @@ struct AccountRoutes {
             password.utf8.count <= NewPassword.limit
         else { throw Problem.invalid("username", "An address and a password are needed.") }
         let wrong = Problem(.unauthorized, "login_wrong", "The address or the password is wrong.")
-        guard !username.utf8.contains(0), let known = try await accounts.credentials(email: username) else {
-            try await passwords.pretend(password)
+        let known = username.utf8.contains(0) ? nil : try await accounts.credentials(email: username)
+        let isRight = try await gate.guess(username, device: sessions.cookie.device(in: request), context) {
+            guard let known else {
+                try await passwords.pretend(password)
+                return false
+            }
+            return try await passwords.verify(password, against: known.passwordHash)
+        }
+        guard let known, known.isActive, let caller = try await accounts.activeOperator(known.operatorID) else {
             throw wrong
         }
-        guard try await passwords.verify(password, against: known.passwordHash), known.isActive,
-            let caller = try await accounts.activeOperator(known.operatorID)
-        else { throw wrong }
+        guard isRight else {
+            try await record("login_wrong", by: .anonymous, caller, context)
+            throw wrong
+        }
+        if Passwords.isOutdated(known.passwordHash) {
+            try await accounts.replacePasswordHash(
+                known.passwordHash, with: try await passwords.hash(password), of: caller.id)
+        }
+        try await record("login", by: .operator(caller.id), caller, context)
         guard login.session == true else {
             return .json(Granted(try await sessions.beginProgram(for: caller)))
         }
         var response = Response.json(Me(caller))
         response.headers[.setCookie] = try await sessions.beginPanel(for: caller)
+        response.headers[values: .setCookie].append(sessions.cookie.settingDevice(gate.newDevice(for: username)))
         return response
+    }
+
+    private func record(
+        _ action: String, by actor: SecurityEvent.Actor, _ person: Operator, _ context: ChatContext
+    ) async throws {
+        try await accounts.record(
+            SecurityEvent(
+                account: person.accountID, actor: actor, action: action, subject: "operator:\(person.id)",
+                address: context.address))
     }
 
     private struct Refresh: Decodable {
@@ -156,5 +183,38 @@ struct AccountRoutes {
 
     @Sendable func me(_ request: Request, context: ChatContext) async throws -> Response {
         .json(Me(try await access.operatorCaller(request)))
+    }
+
+    // MARK: What was done to whose access
+
+    private struct Event: Encodable {
+        let id: Int64
+        let actor: String
+        let action: String
+        let subject: String
+        let address: String
+        let at: Timestamp
+    }
+
+    private struct Events: Encodable {
+        let items: [Event]
+        let nextCursor: String?
+        let hasMore: Bool
+    }
+
+    @Sendable func securityEvents(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request, atLeast: .admin)
+        let limit = try request.number("limit", in: 1...100, default: 50)
+        let before = try request.query("cursor").map { text in
+            guard let id = Int64(text) else { throw Problem.invalid("cursor", "The next_cursor of an earlier page.") }
+            return id
+        }
+        let found = try await accounts.securityEvents(of: caller.accountID, before: before, limit: limit + 1)
+        let items = found.prefix(limit).map {
+            Event(id: $0.id, actor: $0.actor, action: $0.action, subject: $0.subject, address: $0.address, at: $0.at)
+        }
+        let hasMore = found.count > limit
+        return .json(
+            Events(items: items, nextCursor: hasMore ? items.last.map { "\($0.id)" } : nil, hasMore: hasMore))
     }
 }

@@ -4,119 +4,50 @@ import HTTPTypes
 import Hummingbird
 import Persistence
 
-/// Assistants of the operator's account.
+/// Assistants of the operator's account, and how sites embed them.
 struct AssistantRoutes {
     let access: Access
     let assistants: AssistantStore
     let tokens: Tokens
+    let box: SecretBox
     let publicURL: String
 
     func add(to router: RouterGroup<ChatContext>) {
         router.get("assistants", use: list)
         router.post("assistants", use: create)
         router.get("assistants/:id", use: read)
+        router.patch("assistants/:id", use: change)
+        router.delete("assistants/:id", use: delete)
         router.get("assistants/:id/embed-code", use: embedCode)
+        router.post("assistants/:id/revoke-tokens", use: revokeTokens)
+        router.post("assistants/:id/identity-secret", use: newIdentitySecret)
+        router.post("widget-config", use: widgetConfig)
     }
 
-    // MARK: Creating
-
-    private struct NewAssistant: StrictBody {
-        let name: String?
-        let aiModel: String?
-        let answerer: String?
-        let systemPrompt: String?
-        let locale: String?
-        let isActive: Bool?
-        let guestAccess: Bool?
-        let allowedDomains: [String]?
-        let operatorName: String?
-        let businessName: String?
-        let avatarURL: String?
-        let widgetTheme: String?
-
-        enum CodingKeys: String, CodingKey, CaseIterable {
-            case name
-            case aiModel = "ai_model"
-            case answerer
-            case systemPrompt = "system_prompt"
-            case locale
-            case isActive = "is_active"
-            case guestAccess = "guest_access"
-            case allowedDomains = "allowed_domains"
-            case operatorName = "operator_name"
-            case businessName = "business_name"
-            case avatarURL = "avatar_url"
-            case widgetTheme = "widget_theme"
-        }
-
-        func profile() throws -> Assistant.Profile {
-            var profile = Assistant.Profile(name: try Name(name, field: "name").text)
-            profile.aiModel = try Name.text(optional: aiModel, field: "ai_model")
-            profile.answerer = try Self.parse(answerer, "answerer") ?? profile.answerer
-            profile.locale = try Self.parse(locale, "locale") ?? profile.locale
-            if let systemPrompt, !systemPrompt.isEmpty {
-                guard let draft = try? Draft(systemPrompt) else {
-                    throw Problem.invalid("system_prompt", "At most \(Draft.limit) characters.")
-                }
-                profile.systemPrompt = draft.text
-            }
-            profile.isActive = isActive ?? profile.isActive
-            profile.guestAccess = guestAccess ?? profile.guestAccess
-            profile.allowedDomains = try (allowedDomains ?? []).map(Self.domain)
-            guard profile.allowedDomains.count <= 100 else {
-                throw Problem.invalid("allowed_domains", "At most 100 domains.")
-            }
-            profile.operatorName = try Name.text(optional: operatorName, field: "operator_name")
-            profile.businessName = try Name.text(optional: businessName, field: "business_name")
-            profile.avatarURL = try Self.url(avatarURL, "avatar_url")
-            profile.widgetTheme = try Name(widgetTheme ?? profile.widgetTheme, field: "widget_theme", limit: 40).text
-            return profile
-        }
-
-        private static func parse<Value: RawRepresentable & CaseIterable>(
-            _ text: String?, _ field: String
-        ) throws -> Value? where Value.RawValue == String {
-            guard let text else { return nil }
-            guard let value = Value(rawValue: text) else {
-                let allowed = Value.allCases.map(\.rawValue).joined(separator: ", ")
-                throw Problem.invalid(field, "One of: \(allowed).")
-            }
-            return value
-        }
-
-        /// A host name, in lower case: `example.com`, `shop.example.com`, `localhost`.
-        private static func domain(_ text: String) throws -> String {
-            let host = text.lowercased()
-            let isHost = host.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
-                    UInt8(ascii: "."):
-                    true
-                default: false
-                }
-            }
-            guard isHost, (1...253).contains(host.utf8.count), !host.hasPrefix("."), !host.hasSuffix("."),
-                !host.contains("..")
-            else { throw Problem.invalid("allowed_domains", "Host names only, without scheme, port or path.") }
-            return host
-        }
-
-        private static func url(_ text: String?, _ field: String) throws -> String {
-            guard let text, !text.isEmpty else { return "" }
-            guard text.utf8.count <= 2000, text.hasPrefix("https://") || text.hasPrefix("http://"),
-                text.unicodeScalars.allSatisfy({ $0.value > 32 && $0.value < 127 })
-            else { throw Problem.invalid(field, "An http or https address.") }
-            return text
-        }
-    }
+    // MARK: Making and changing
 
     @Sendable func create(_ request: Request, context: ChatContext) async throws -> Response {
-        let caller = try await access.operatorCaller(request)
-        guard caller.role != .operator else {
-            throw Problem(.forbidden, "role_too_low", "Only owners and admins make assistants.")
-        }
-        let profile = try await request.strictJSON(NewAssistant.self).profile()
+        let caller = try await access.operatorCaller(request, atLeast: .admin)
+        let profile = try await request.strictJSON(AssistantFields.self).newProfile()
         return .json(AssistantBody(try await assistants.create(profile, in: caller.accountID)), status: .created)
+    }
+
+    @Sendable func change(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request, atLeast: .admin)
+        let fields = try await request.strictJSON(AssistantFields.self)
+        let changed = try await assistants.change(try context.id("id"), in: caller.accountID) {
+            try fields.apply(to: &$0)
+        }
+        guard let changed else { throw Problem.notFound }
+        return .json(AssistantBody(changed))
+    }
+
+    @Sendable func delete(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request, atLeast: .admin)
+        guard try await assistants.delete(try context.id("id"), by: caller, from: context.address) else {
+            throw Problem.notFound
+        }
+        return Response(status: .noContent)
     }
 
     // MARK: Reading
@@ -129,14 +60,10 @@ struct AssistantRoutes {
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.operatorCaller(request)
-        let limit = try request.number("limit", in: 1...100, default: 50)
-        let after = try request.query("cursor").map { text in
-            guard let id = Int64(text) else { throw Problem.invalid("cursor", "The next_cursor of an earlier page.") }
-            return Assistant.ID(id)
-        }
-        let found = try await assistants.list(in: caller.accountID, after: after, limit: limit + 1)
-        let items = found.prefix(limit)
-        let hasMore = found.count > limit
+        let page = try request.page(Assistant.self)
+        let found = try await assistants.list(in: caller.accountID, after: page.after, limit: page.limit + 1)
+        let items = found.prefix(page.limit)
+        let hasMore = found.count > page.limit
         return .json(
             List(
                 items: items.map(AssistantBody.init), nextCursor: hasMore ? items.last.map { "\($0.id)" } : nil,
@@ -165,13 +92,91 @@ struct AssistantRoutes {
 
     @Sendable func embedCode(_ request: Request, context: ChatContext) async throws -> Response {
         let assistant = try await ownAssistant(request, context)
-        let token = try await tokens.sign(assistant.siteToken)
+        let (code, token) = try await embedding(assistant)
         let domains = assistant.profile.allowedDomains
         return .json(
             EmbedCode(
-                embedCode: #"<script async src="\#(publicURL)/widget.js" data-site-token="\#(token)"></script>"#,
-                token: token, allowedDomains: domains,
+                embedCode: code, token: token, allowedDomains: domains,
                 note: domains.isEmpty ? "No domain is allowed yet: only this server's own pages may embed it." : nil))
+    }
+
+    private func embedding(_ assistant: Assistant) async throws -> (code: String, token: String) {
+        let token = try await tokens.sign(assistant.siteToken)
+        return (#"<script async src="\#(publicURL)/widget.js" data-site-token="\#(token)"></script>"#, token)
+    }
+
+    private struct Revocation: StrictBody {
+        let graceHours: Int?
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case graceHours = "grace_hours"
+        }
+    }
+
+    private struct Revoked: Encodable {
+        let tokenVersion: Int
+        let embedCode: String
+        let token: String
+    }
+
+    @Sendable func revokeTokens(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request, atLeast: .admin)
+        let hours = try await request.strictJSON(Revocation.self).graceHours ?? 0
+        guard (0...168).contains(hours) else { throw Problem.invalid("grace_hours", "0 to 168 hours.") }
+        let revoked = try await assistants.revokeTokens(
+            of: try context.id("id"), graceHours: hours, by: caller, from: context.address)
+        guard let revoked else { throw Problem.notFound }
+        let (code, token) = try await embedding(revoked)
+        return .json(Revoked(tokenVersion: revoked.tokenVersion, embedCode: code, token: token))
+    }
+
+    private struct IdentitySecret: Encodable {
+        let identitySecret: String
+    }
+
+    /// What the customer's site signs its visitors' identities with. Shown once; the one before is over.
+    @Sendable func newIdentitySecret(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request, atLeast: .admin)
+        let id: Assistant.ID = try context.id("id")
+        let secret = OpaqueToken.mint("rxi_")
+        let isSet = try await assistants.setIdentitySecret(
+            try box.seal(secret.text, for: .identity(id)), of: id, by: caller, from: context.address)
+        guard isSet else { throw Problem.notFound }
+        return .json(IdentitySecret(identitySecret: secret.text), status: .created)
+    }
+
+    // MARK: The widget's looks
+
+    private struct SiteTokenBody: Decodable {
+        let token: String?
+    }
+
+    private struct WidgetConfig: JSONWritable {
+        let assistant: Assistant
+
+        func write(to json: inout String) {
+            let profile = assistant.profile
+            var object = JSONObject()
+            object.add("operator_name", profile.operatorName)
+            object.add("business_name", profile.businessName)
+            object.add("avatar_url", profile.avatarURL)
+            object.add("widget_theme", profile.widgetTheme)
+            object.add("widget_settings", Written(profile.widgetSettings))
+            object.add("locale", profile.locale.rawValue)
+            object.add("assistant_id", assistant.id)
+            json += object.finished()
+        }
+    }
+
+    @Sendable func widgetConfig(_ request: Request, context: ChatContext) async throws -> Response {
+        let token = try await request.json(SiteTokenBody.self).token
+        guard let token, let assistant = try await access.visitors.assistant(siteToken: token) else {
+            throw Problem(.forbidden, "site_token_invalid", "The token is not one of ours, or was revoked.")
+        }
+        try access.origins.confirm(request, for: assistant, context)
+        var body = JSONObject()
+        body.add("config", WidgetConfig(assistant: assistant))
+        return .json(written: body.finished())
     }
 }
 
@@ -179,39 +184,5 @@ extension Assistant {
     /// The same for as long as nothing changes that it names.
     var siteToken: SiteToken {
         SiteToken(assistantID: id.rawValue, domains: profile.allowedDomains, version: tokenVersion)
-    }
-}
-
-/// An assistant on the wire.
-private struct AssistantBody: Encodable {
-    let assistant: Assistant
-
-    init(_ assistant: Assistant) {
-        self.assistant = assistant
-    }
-
-    private enum CodingKeys: String, CodingKey {
-        case id, name, aiModel, answerer, systemPrompt, locale, isActive, guestAccess, allowedDomains
-        case operatorName, businessName, avatarURL, widgetTheme, createdAt, updatedAt
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        let profile = assistant.profile
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(assistant.id, forKey: .id)
-        try container.encode(profile.name, forKey: .name)
-        try container.encode(profile.aiModel, forKey: .aiModel)
-        try container.encode(profile.answerer, forKey: .answerer)
-        try container.encode(profile.systemPrompt, forKey: .systemPrompt)
-        try container.encode(profile.locale, forKey: .locale)
-        try container.encode(profile.isActive, forKey: .isActive)
-        try container.encode(profile.guestAccess, forKey: .guestAccess)
-        try container.encode(profile.allowedDomains, forKey: .allowedDomains)
-        try container.encode(profile.operatorName, forKey: .operatorName)
-        try container.encode(profile.businessName, forKey: .businessName)
-        try container.encode(profile.avatarURL, forKey: .avatarURL)
-        try container.encode(profile.widgetTheme, forKey: .widgetTheme)
-        try container.encode(assistant.createdAt, forKey: .createdAt)
-        try container.encode(assistant.updatedAt, forKey: .updatedAt)
     }
 }

@@ -10,12 +10,15 @@ struct OperatorDialogRoutes {
     let dialogs: DialogStore
     let messages: MessageStore
     let writer: MessageWriter
+    let entrances: EntranceStore
 
     func add(to router: RouterGroup<ChatContext>) {
         router.get("dialogs", use: list)
         router.get("dialogs/:id", use: read)
         router.get("dialogs/:id/messages", use: history)
         router.post("dialogs/:id/messages", use: send)
+        router.post("dialogs/:id/block", use: block)
+        router.delete("dialogs/:id/block", use: unblock)
         router.post("stream-tokens", use: streamToken)
     }
 
@@ -84,6 +87,27 @@ struct OperatorDialogRoutes {
         var response = Response.json(written: posted.message.json)
         response.markReplay(posted)
         return response
+    }
+
+    // MARK: Blocking
+
+    @Sendable func block(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request)
+        switch try await entrances.block(try context.id("id"), by: caller, from: context.address) {
+        case .done: return Response(status: .noContent)
+        case .unknown: throw Problem.notFound
+        case .tooMany:
+            throw Problem(
+                .conflict, "too_many_blocked", "An assistant keeps at most \(EntranceStore.blockedLimit) visitors out.")
+        }
+    }
+
+    @Sendable func unblock(_ request: Request, context: ChatContext) async throws -> Response {
+        let caller = try await access.operatorCaller(request)
+        guard try await entrances.unblock(try context.id("id"), by: caller, from: context.address) else {
+            throw Problem.notFound
+        }
+        return Response(status: .noContent)
     }
 
     // MARK: Stream tokens

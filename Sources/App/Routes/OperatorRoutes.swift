@@ -10,6 +10,8 @@ struct OperatorRoutes {
     let operators: OperatorStore
     let accounts: AccountStore
     let passwords: Passwords
+    let gate: LoginGate
+    let limits: Limits
     let publicURL: String
 
     static let linkPrefix = "rxl_"
@@ -131,6 +133,7 @@ struct OperatorRoutes {
     }
 
     @Sendable func accept(_ request: Request, context: ChatContext) async throws -> Response {
+        try await limits.attempt(context)
         let body = try await request.json(Acceptance.self)
         let password = try NewPassword(body.password)
         let firstName = try Name.text(optional: body.firstName, field: "first_name")
@@ -162,7 +165,10 @@ struct OperatorRoutes {
         let password = try NewPassword(body.newPassword)
         guard let old = body.oldPassword, old.utf8.count <= NewPassword.limit,
             let known = try await accounts.credentials(email: session.caller.email),
-            try await passwords.verify(old, against: known.passwordHash)
+            // Whoever found a panel open may guess no faster than at the door.
+            try await gate.guess(
+                session.caller.email, device: nil, context,
+                { try await passwords.verify(old, against: known.passwordHash) })
         else { throw Problem(.forbidden, "password_wrong", "The old password is wrong.") }
         try await operators.setPassword(
             try await passwords.hash(password.text), of: session.caller, keeping: session.id.uuidString,
@@ -177,6 +183,7 @@ struct OperatorRoutes {
 
     /// With the one-time link that whoever runs the server made (`replyx operator reset`).
     @Sendable func resetPassword(_ request: Request, context: ChatContext) async throws -> Response {
+        try await limits.attempt(context)
         let body = try await request.json(Reset.self)
         let password = try NewPassword(body.password)
         guard let token = body.token.flatMap({ OpaqueToken($0, prefix: Self.linkPrefix) }) else {

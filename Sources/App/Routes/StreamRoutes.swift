@@ -2,13 +2,13 @@ import Domain
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
-import NIOCore
 import Persistence
 import Realtime
 
 /// The streams, and the same as pages of JSON. A path decides what is followed and by whom; the rest is one way.
 struct StreamRoutes {
     let access: Access
+    let limits: Limits
     let dialogs: DialogStore
     let hub: EventHub
     let poll: StreamPoll
@@ -33,9 +33,23 @@ struct StreamRoutes {
         let dialog: Dialog.ID? = context.parameters.get("id") == nil ? nil : try context.id("id")
         let isJSON = context.offer == nil
         do {
-            let caller = try await access.streamCaller(request, doors: doors, operators: operators)
-            let (stream, end) = try await self.stream(of: dialog, for: caller)
-            return isJSON ? try await page(of: stream, request) : seat(stream, until: end, request, context)
+            let caller = try await access.streamCaller(request, context, doors: doors, operators: operators)
+            let stream = try await self.stream(of: dialog, for: caller)
+            guard case .taken(let leave) = await limits.stream(of: caller.credential, context) else {
+                throw Problem(.tooManyRequests, "rate_limited", "Too many streams are open.")
+            }
+            guard !isJSON else {
+                defer { leave() }
+                let answer = try await page(of: stream, request)
+                // It may have waited long for what it shows now.
+                _ = try await access.streamCaller(request, context, doors: doors, operators: operators)
+                return answer
+            }
+            context.offer?.take(
+                StreamPlan(
+                    stream: stream, requestedCursor: request.streamCursor, expiresAt: caller.until,
+                    credential: caller.credential, atEnd: leave))
+            return Response(status: .ok, headers: .eventStream)
         } catch Tokens.Failure.expired where !isJSON {
             // Once ours: the client is told to come back with a new one, and is not sent away for good by a 401.
             return Response.goodbye(.expired, retryMilliseconds: hub.retry(after: .expired))
@@ -48,36 +62,23 @@ struct StreamRoutes {
     /// - Throws: 404 for a dialog that is not there or not theirs.
     private func stream(
         of dialog: Dialog.ID?, for caller: Access.StreamCaller
-    ) async throws -> (StreamKey, until: NIODeadline) {
-        switch (caller, dialog) {
-        case (.operator(let caller, let until), nil):
-            return (.account(caller.accountID), until)
-        case (.operator(let caller, let until), let dialog?):
-            guard try await dialogs.find(dialog, in: caller.accountID) != nil else { throw Problem.notFound }
-            return (.dialog(dialog, of: caller.accountID), until)
-        case (.visitor(let caller), let dialog?):
-            guard try await dialogs.find(dialog, of: caller.guest) != nil else { throw Problem.notFound }
-            return (.dialog(dialog, of: caller.assistant.accountID), .distantFuture)
-        case (.visitor, nil):
+    ) async throws -> StreamKey {
+        switch (caller.reach, dialog) {
+        case (.account(let account), nil):
+            return .account(account)
+        case (.account(let account), let dialog?):
+            guard try await dialogs.find(dialog, in: account) != nil else { throw Problem.notFound }
+            return .dialog(dialog, of: account)
+        case (.guest(let guest, let account), let dialog?):
+            guard try await dialogs.find(dialog, of: guest) != nil else { throw Problem.notFound }
+            return .dialog(dialog, of: account)
+        case (.guest, nil):
             throw Problem.unauthorized
-        case (.bearer(let token), let dialog):
+        case (.stream(let named, let account), let dialog):
             // The token names its stream; another one is not there for it.
-            guard token.dialog == dialog?.rawValue else { throw Problem.notFound }
-            let account = Account.ID(token.account)
-            return (dialog.map { .dialog($0, of: account) } ?? .account(account), .expiry(token.exp))
+            guard named == dialog else { throw Problem.notFound }
+            return dialog.map { .dialog($0, of: account) } ?? .account(account)
         }
-    }
-
-    // MARK: A stream
-
-    private func seat(
-        _ stream: StreamKey, until end: NIODeadline, _ request: Request, _ context: ChatContext
-    ) -> Response {
-        context.offer?.take(
-            StreamPlan(
-                stream: stream, requestedCursor: request.streamCursor,
-                expiresAt: end))
-        return Response(status: .ok, headers: .eventStream)
     }
 
     // MARK: Pages

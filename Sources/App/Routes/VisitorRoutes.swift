@@ -8,6 +8,7 @@ import Persistence
 struct VisitorRoutes {
     let door: VisitorDoor
     let access: Access
+    let limits: Limits
     let dialogs: DialogStore
     let messages: MessageStore
     let writer: MessageWriter
@@ -23,24 +24,40 @@ struct VisitorRoutes {
     // MARK: Opening
 
     @Sendable func open(_ request: Request, context: ChatContext) async throws -> Response {
-        let assistant = try await access.assistant(request, at: door)
-        let given = try access.guestSecret(request)
+        let given = try access.visitors.guestSecret(request)
         let secret = given ?? .mint()
-        let caller = VisitorCaller(assistant: assistant, guest: secret.guest(of: assistant.id))
-        let opened = try await dialogs.open(caller.guest, in: assistant.accountID)
+        let caller = try await access.visitors.caller(request, at: door, as: secret, context)
+        try await limits.request(of: caller, context)
+        let identity = try await access.visitors.identity(request, at: caller.assistant)
+        let opened = try await self.opened(for: caller, isKnown: given != nil, context)
+        if let identity, identity != opened.dialog.visitor {
+            try await dialogs.identify(identity, in: opened.dialog.id)
+        }
         var body = JSONObject()
         body.add("id", opened.dialog.id)
         if given == nil { body.add("guest_id", secret.text) }
         body.add("created", opened.isNew)
         body.add("status", opened.dialog.status)
         body.add("cursor", opened.cursor)
-        body.add("stream_token", try await access.streamToken(for: caller, at: door, dialog: opened.dialog.id).token)
+        body.add("stream_token", try await access.streamToken(for: caller, dialog: opened.dialog.id).token)
         body.add("handoff", opened.dialog.handoff)
         return .json(written: body.finished())
     }
 
+    /// Only a new dialog counts against the address: who comes back to theirs is let in.
+    private func opened(
+        for caller: VisitorCaller, isKnown: Bool, _ context: ChatContext
+    ) async throws -> DialogStore.Opened {
+        if isKnown, let found = try await dialogs.findOpen(caller.guest) { return found }
+        let receipt = try await limits.newDialog(context)
+        let opened = try await dialogs.open(caller.guest, in: caller.assistant.accountID)
+        if !opened.isNew { await limits.giveBack(receipt) }
+        return opened
+    }
+
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
-        let caller = try await access.visitor(request, at: door)
+        let caller = try await access.visitors.caller(request, at: door, context)
+        try await limits.request(of: caller, context)
         let limit = try request.number("limit", in: 1...100, default: 50)
         let found = try await dialogs.list(of: caller.guest, limit: limit + 1)
         var body = JSONObject()
@@ -71,7 +88,8 @@ struct VisitorRoutes {
     // MARK: Messages
 
     @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
-        let caller = try await access.visitor(request, at: door)
+        let caller = try await access.visitors.caller(request, at: door, context)
+        try await limits.request(of: caller, context)
         let id: Dialog.ID = try context.id("id")
         let page = try await messages.page(
             of: id, for: .visitor(caller.guest), try request.messageWindow(),
@@ -81,18 +99,25 @@ struct VisitorRoutes {
         body.add("items", page.messages)
         body.add("cursor", page.dialogCursor)
         body.add("has_more", page.hasMore)
-        body.add("stream_token", try await access.streamToken(for: caller, at: door, dialog: id).token)
+        body.add("stream_token", try await access.streamToken(for: caller, dialog: id).token)
         return .json(written: body.finished())
     }
 
     @Sendable func send(_ request: Request, context: ChatContext) async throws -> Response {
-        let caller = try await access.visitor(request, at: door)
+        let caller = try await access.visitors.caller(request, at: door, context)
         let id: Dialog.ID = try context.id("id")
         let body = try await request.json(MessageBody.self)
-        let posted = try await writer.append(
-            Posting(
-                speaker: .visitor(caller.guest), accountID: caller.assistant.accountID, dialogID: id,
-                draft: try body.draft(), clientMessageID: try body.key()))
+        let posting = Posting(
+            speaker: .visitor(caller.guest), accountID: caller.assistant.accountID, dialogID: id,
+            draft: try body.draft(), clientMessageID: try body.key())
+        let receipt = try await limits.message(of: caller, context)
+        let posted: Posted
+        do {
+            posted = try await writer.append(posting)
+        } catch let refusal as Refusal {
+            await limits.giveBack(receipt)
+            throw refusal
+        }
         var answer = JSONObject()
         answer.add("user_message", posted.message)
         // The answer comes by the stream; the field stands for clients of the system this one replaces.

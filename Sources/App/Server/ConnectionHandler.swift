@@ -35,7 +35,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         /// The router is deciding. Exits: ``streaming``, or ``none`` when it was refused.
         case asked(Task<Void, Never>)
         /// For the rest of the connection's life. The task is there until the client has caught up.
-        case streaming(StreamSeat, opening: Task<Void, Never>?)
+        case streaming(StreamSeat, StreamPlan, opening: Task<Void, Never>?)
     }
 
     private let streams: StreamResponder
@@ -74,9 +74,10 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func release(_ context: ChannelHandlerContext) {
         switch kept {
-        case .streaming(let seat, let opening):
+        case .streaming(let seat, let plan, let opening):
             opening?.cancel()
             streams.hub.left(seat, on: context.eventLoop)
+            plan.atEnd()
         case .asked(let task): task.cancel()
         case .none, .held: break
         }
@@ -169,7 +170,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
                     loop.execute { handler.value.refuse(head, body) }
                 case .stream(let head, let plan):
                     let begun = try? await loop.submit { handler.value.begin(head, plan) }.get()
-                    guard let seat = begun ?? nil else { return }
+                    guard let seat = begun ?? nil else { return plan.atEnd() }
                     await streams.opener.open(plan.stream, requested: plan.requestedCursor, seat: seat, on: loop)
                     loop.execute { handler.value.hasOpened() }
                 }
@@ -189,8 +190,9 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func begin(_ head: HTTPResponse, _ plan: StreamPlan) -> NIOLoopBound<StreamSeat>? {
         guard let context, case .asked(let opening) = kept else { return nil }
-        let seat = StreamSeat(stream: plan.stream, expiresAt: plan.expiresAt, outlet: self)
-        kept = .streaming(seat, opening: opening)
+        let seat = StreamSeat(
+            stream: plan.stream, expiresAt: plan.expiresAt, credential: plan.credential, outlet: self)
+        kept = .streaming(seat, plan, opening: opening)
         // Nothing ordinary can come after a stream: the task that waits for it may go.
         resolveLibrary(nil)
         boundKernelBuffers(context)
@@ -199,8 +201,8 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func hasOpened() {
-        guard case .streaming(let seat, _) = kept else { return }
-        kept = .streaming(seat, opening: nil)
+        guard case .streaming(let seat, let plan, _) = kept else { return }
+        kept = .streaming(seat, plan, opening: nil)
     }
 
     /// Else the kernel takes megabytes before a client that reads nothing is noticed, and keeps a dead one for hours.
@@ -212,7 +214,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if case .streaming(let seat, _) = kept { seat.writabilityChanged() }
+        if case .streaming(let seat, _, _) = kept { seat.writabilityChanged() }
         context.fireChannelWritabilityChanged()
     }
 

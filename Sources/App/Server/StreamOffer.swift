@@ -8,8 +8,11 @@ struct StreamPlan: Sendable {
     let stream: StreamKey
     /// The client's cursor as it was sent.
     let requestedCursor: String?
-    /// When the credential ends.
+    /// When the credential ends by itself.
     let expiresAt: NIODeadline
+    let credential: StreamCredential
+    /// Called once, when the stream is over or never came to be.
+    var atEnd: @Sendable () -> Void = {}
 }
 
 /// A seat on offer: it stands in the context of a request that came for a stream, and a route that lets the caller in

@@ -42,6 +42,7 @@ package struct Assistant: Sendable, Equatable {
         package var isActive = true
         /// Whether `/api/widget` lets visitors in by the assistant's number alone.
         package var guestAccess = false
+        /// As ``HostRule`` has them.
         package var allowedDomains: [String] = []
         package var operatorName = ""
         package var businessName = ""
@@ -49,6 +50,8 @@ package struct Assistant: Sendable, Equatable {
         package var widgetTheme = "blue"
         /// A JSON object, kept as its text.
         package var widgetSettings = "{}"
+        /// Answers in a day (UTC), above which messages are taken without one; `nil`: as many as are asked for.
+        package var dailyAnswers: Int?
 
         package init(name: String) {
             self.name = name

@@ -9,6 +9,7 @@ package struct Dialog: Sendable, Equatable {
     package var accountID: Account.ID
     package var assistantID: Assistant.ID
     package var channel: Channel
+    package var visitor = Visitor()
     package var status: Status
     package var handoff: Handoff
     package var lastMessage: Message?
@@ -19,13 +20,15 @@ package struct Dialog: Sendable, Equatable {
     package var closedAt: Timestamp?
 
     package init(
-        id: ID, accountID: Account.ID, assistantID: Assistant.ID, channel: Channel, status: Status, handoff: Handoff,
-        lastMessage: Message?, lastSeq: Int64, createdAt: Timestamp, updatedAt: Timestamp, closedAt: Timestamp?
+        id: ID, accountID: Account.ID, assistantID: Assistant.ID, channel: Channel, visitor: Visitor = Visitor(),
+        status: Status, handoff: Handoff, lastMessage: Message?, lastSeq: Int64, createdAt: Timestamp,
+        updatedAt: Timestamp, closedAt: Timestamp?
     ) {
         self.id = id
         self.accountID = accountID
         self.assistantID = assistantID
         self.channel = channel
+        self.visitor = visitor
         self.status = status
         self.handoff = handoff
         self.lastMessage = lastMessage
@@ -33,6 +36,28 @@ package struct Dialog: Sendable, Equatable {
         self.createdAt = createdAt
         self.updatedAt = updatedAt
         self.closedAt = closedAt
+    }
+}
+
+/// Who is on the other side of a dialog, as far as anybody has said.
+package struct Visitor: Sendable, Equatable {
+    package var name: String?
+    /// The customer's own name for them, signed by the customer's site: only then there is one.
+    package var externalID: String?
+
+    package init(name: String? = nil, externalID: String? = nil) {
+        self.name = name
+        self.externalID = externalID
+    }
+}
+
+extension Visitor: JSONWritable {
+    package func write(to json: inout String) {
+        var object = JSONObject()
+        object.add("name", name)
+        object.add("verified", externalID != nil)
+        object.add(ifPresent: "external_id", externalID)
+        json += object.finished()
     }
 }
 
@@ -60,14 +85,11 @@ extension Dialog: JSONWritable {
 
     /// As operators see it, open for more fields.
     package func object() -> JSONObject {
-        var visitor = JSONObject()
-        visitor.add("name", String?.none)
-        visitor.add("verified", false)
         var object = JSONObject()
         object.add("id", id)
         object.add("assistant_id", assistantID)
         object.add("channel", channel)
-        object.add("visitor", Written(visitor.finished()))
+        object.add("visitor", visitor)
         object.add("status", status)
         object.add("handoff", handoff)
         object.add("last_message", lastMessage)

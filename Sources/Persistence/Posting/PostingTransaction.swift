@@ -93,7 +93,8 @@ extension PostingBatch.DialogRow {
     fileprivate init(row: Row) throws {
         let dialog = Dialog(
             id: try row.get(0), accountID: try row.get(1), assistantID: try row.get(2), channel: try row.get(3),
-            status: try row.get(5), handoff: Handoff(status: try row.get(8), epoch: try row.get(9)),
+            visitor: Visitor(name: try row.get(13), externalID: try row.get(14)), status: try row.get(5),
+            handoff: Handoff(status: try row.get(8), epoch: try row.get(9)),
             lastMessage: nil, lastSeq: try row.get(6), createdAt: try row.get(10), updatedAt: try row.get(11),
             closedAt: try row.get(12))
         self.init(
@@ -132,7 +133,8 @@ extension Statement {
         )
         SELECT id, account_id, assistant_id, channel, guest_hash, status, last_seq, last_message_id IS NOT NULL,
                handoff_status, handoff_epoch, (extract(epoch FROM created_at) * 1000000)::bigint,
-               (extract(epoch FROM updated_at) * 1000000)::bigint, (extract(epoch FROM closed_at) * 1000000)::bigint
+               (extract(epoch FROM updated_at) * 1000000)::bigint, (extract(epoch FROM closed_at) * 1000000)::bigint,
+               visitor_name, visitor_external_id
         FROM dialogs d
         WHERE id = ANY ($1::bigint[]) AND account_id IN (SELECT id FROM held)
         ORDER BY id FOR NO KEY UPDATE OF d

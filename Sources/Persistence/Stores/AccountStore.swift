@@ -62,6 +62,18 @@ package struct AccountStore: Sendable {
         try await event.record(in: pool)
     }
 
+    /// An account's security events, newest first.
+    package func securityEvents(
+        of account: Account.ID, before id: Int64?, limit: Int
+    ) async throws -> [KeptSecurityEvent] {
+        try await SecurityEvent.list(of: account, before: id, limit: limit, in: pool)
+    }
+
+    /// The same password under newer parameters; nothing where it was changed meanwhile.
+    package func replacePasswordHash(_ old: String, with new: String, of id: Operator.ID) async throws {
+        _ = try await pool.perform { try $0.run(.replacePasswordHash, id, old, new) }
+    }
+
     package func setPasswordHash(_ hash: String, of id: Operator.ID) async throws {
         _ = try await pool.perform { try $0.run(.setPasswordHash, id, hash) }
     }
@@ -101,6 +113,10 @@ extension Statement {
         SELECT id, account_id, email, first_name, role, (extract(epoch FROM created_at) * 1000000)::bigint
         FROM operators WHERE id = $1 AND is_active
         """)
+
+    fileprivate static let replacePasswordHash = Statement(
+        "operators.replace_password_hash",
+        "UPDATE operators SET password_hash = $3 WHERE id = $1 AND password_hash = $2")
 
     fileprivate static let setPasswordHash = Statement(
         "operators.set_password_hash", "UPDATE operators SET password_hash = $2 WHERE id = $1")

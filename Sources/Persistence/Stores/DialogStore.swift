@@ -38,6 +38,18 @@ package struct DialogStore: Sendable {
 
     // MARK: Visitors
 
+    /// The visitor's open dialog with an assistant, where there is one.
+    package func findOpen(_ guest: Guest) async throws -> Opened? {
+        try await pool.perform { connection in
+            try connection.run(.findOpen, guest.assistantID, guest.hash).first.map { try Opened(row: $0, isNew: false) }
+        }
+    }
+
+    /// Notes who the customer's site says that a visitor is.
+    package func identify(_ visitor: Visitor, in dialog: Dialog.ID) async throws {
+        _ = try await pool.perform { try $0.run(.identify, dialog, visitor.name, visitor.externalID) }
+    }
+
     /// The visitor's open dialog with an assistant, or a new one.
     package func open(_ guest: Guest, in account: Account.ID) async throws -> Opened {
         try await pool.perform { connection in
@@ -114,21 +126,23 @@ extension Dialog {
     fileprivate static let columns = """
         d.id, d.account_id, d.assistant_id, d.channel, d.status, d.last_seq, d.handoff_status, d.handoff_epoch,
         (extract(epoch FROM d.created_at) * 1000000)::bigint, (extract(epoch FROM d.updated_at) * 1000000)::bigint,
-        (extract(epoch FROM d.closed_at) * 1000000)::bigint, d.last_message_id, \(Message.columns)
+        (extract(epoch FROM d.closed_at) * 1000000)::bigint, d.visitor_name, d.visitor_external_id,
+        d.last_message_id, \(Message.columns)
         """
     fileprivate static let tables = """
         dialogs d
         LEFT JOIN messages m ON m.id = d.last_message_id
         LEFT JOIN operators o ON o.id = m.author_id
         """
-    fileprivate static let columnCount = 12 + Message.columnCount
+    fileprivate static let columnCount = 14 + Message.columnCount
 
     fileprivate init(row: Row) throws {
-        let lastMessageID: Message.ID? = try row.get(11)
+        let lastMessageID: Message.ID? = try row.get(13)
         self.init(
             id: try row.get(0), accountID: try row.get(1), assistantID: try row.get(2), channel: try row.get(3),
-            status: try row.get(4), handoff: Handoff(status: try row.get(6), epoch: try row.get(7)),
-            lastMessage: try lastMessageID.map { _ in try Message(row: row, from: 12) }, lastSeq: try row.get(5),
+            visitor: Visitor(name: try row.get(11), externalID: try row.get(12)), status: try row.get(4),
+            handoff: Handoff(status: try row.get(6), epoch: try row.get(7)),
+            lastMessage: try lastMessageID.map { _ in try Message(row: row, from: 14) }, lastSeq: try row.get(5),
             createdAt: try row.get(8), updatedAt: try row.get(9), closedAt: try row.get(10))
     }
 }
@@ -139,6 +153,13 @@ extension Statement {
         """
         SELECT \(Dialog.columns), g.generation FROM \(Dialog.tables), log_generation g
         WHERE d.assistant_id = $1 AND d.guest_hash = $2 AND d.status = 'open'
+        """)
+
+    fileprivate static let identify = Statement(
+        "dialogs.identify",
+        """
+        UPDATE dialogs SET visitor_name = $2, visitor_external_id = $3
+        WHERE id = $1 AND (visitor_name, visitor_external_id) IS DISTINCT FROM ($2::text, $3::text)
         """)
 
     /// Answers no row where another call has just made it.

@@ -41,7 +41,39 @@ package struct SecurityEvent: Sendable {
     }
 }
 
+/// A security event as it was kept.
+package struct KeptSecurityEvent: Sendable {
+    package let id: Int64
+    package let actor: String
+    package let action: String
+    package let subject: String
+    package let address: String
+    package let at: Timestamp
+}
+
+extension SecurityEvent {
+    /// An account's, newest first, before an id.
+    package static func list(
+        of account: Account.ID, before id: Int64?, limit: Int, in pool: PostgresPool
+    ) async throws -> [KeptSecurityEvent] {
+        try await pool.perform { connection in
+            try connection.run(.list, account, id ?? .max, limit).map { row in
+                KeptSecurityEvent(
+                    id: try row.get(0), actor: try row.get(1), action: try row.get(2), subject: try row.get(3),
+                    address: try row.get(4), at: try row.get(5))
+            }
+        }
+    }
+}
+
 extension Statement {
+    fileprivate static let list = Statement(
+        "security_events.list",
+        """
+        SELECT id, actor, action, subject, address, (extract(epoch FROM at) * 1000000)::bigint
+        FROM security_events WHERE account_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+        """)
+
     fileprivate static let record = Statement(
         "security_events.insert",
         "INSERT INTO security_events (account_id, actor, action, subject, address) VALUES ($1, $2, $3, $4, $5)")

@@ -222,6 +222,26 @@ package final class EventHub: Sendable {
         table(of: loop).leave(seat)
     }
 
+    // MARK: Credentials
+
+    /// What the streams of this node stand on.
+    func credentials() async -> Set<StreamCredential> {
+        var found: Set<StreamCredential> = []
+        for inbox in inboxes {
+            let table = inbox.table
+            found.formUnion((try? await inbox.loop.submit { table.value.credentials }.get()) ?? [])
+        }
+        return found
+    }
+
+    /// Ends every stream that stands on one of these.
+    func end(standingOn ended: Set<StreamCredential>) {
+        for inbox in inboxes {
+            let table = inbox.table
+            inbox.loop.execute { table.value.end(standingOn: ended) }
+        }
+    }
+
     // MARK: Stopping
 
     /// Ends every stream, spread over the drain time; streams that open meanwhile end at once.

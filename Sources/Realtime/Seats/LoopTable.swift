@@ -15,6 +15,8 @@ final class LoopTable {
     private let settings: StreamSettings
     private var groups: [StreamKey: Group] = [:]
     private(set) var seats: [StreamSeat] = []
+    /// Those that still read what they missed.
+    private var opening: [ObjectIdentifier: StreamSeat] = [:]
     private var dirty: [StreamSeat] = []
     private var lagging = LagWatch()
     private var beat = 0
@@ -30,6 +32,7 @@ final class LoopTable {
 
     /// Seats a client that has seen everything up to `seen`; with `frames` it is at the stream's `end`.
     func join(_ seat: StreamSeat, frames: [ByteBuffer], seen: Cursor, end: Int64) {
+        opening[ObjectIdentifier(seat)] = nil
         guard seat.state == .opening else {
             feeds.left(seat.stream, loop: index)
             return
@@ -82,6 +85,7 @@ final class LoopTable {
 
     private func remove(_ seat: StreamSeat) {
         lagging.forget(seat)
+        opening[ObjectIdentifier(seat)] = nil
         guard seat.tableIndex >= 0 else { return }
         seats.swapRemove(at: seat.tableIndex) { $0.tableIndex = $1 }
         seat.tableIndex = -1
@@ -147,9 +151,27 @@ final class LoopTable {
         dirty.removeAll(keepingCapacity: true)
     }
 
-    /// A replay has written to a seat that is not in the table yet: only a standstill ends it.
-    func watch(_ opening: StreamSeat) {
-        _ = lagging.judge(opening, at: .now())
+    /// A replay has written to a seat that is not among the live ones yet: a standstill ends it, and its credential's end.
+    func watch(_ seat: StreamSeat) {
+        guard seat.state == .opening else { return }
+        opening[ObjectIdentifier(seat)] = seat
+        _ = lagging.judge(seat, at: .now())
+    }
+
+    // MARK: Credentials
+
+    /// What the seats here stand on.
+    var credentials: Set<StreamCredential> {
+        seats.reduce(into: Set(opening.values.compactMap(\.credential))) { found, seat in
+            if let credential = seat.credential { found.insert(credential) }
+        }
+    }
+
+    /// Ends the seats whose credential is no longer good.
+    func end(standingOn ended: Set<StreamCredential>) {
+        for seat in seats + opening.values {
+            if let credential = seat.credential, ended.contains(credential) { end(seat, .expired) }
+        }
     }
 
     // MARK: Time

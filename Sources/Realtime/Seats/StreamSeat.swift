@@ -15,6 +15,8 @@ package final class StreamSeat {
     let stream: StreamKey
     /// When the credential ends; the stream ends with it.
     let expiresAt: NIODeadline
+    /// What the client was let in by; `nil` where only time ends that.
+    let credential: StreamCredential?
     private(set) var outlet: (any StreamOutlet)?
     private(set) var state = State.opening
     var generation: Int64 = 0
@@ -30,9 +32,12 @@ package final class StreamSeat {
     private(set) var written = 0
     private var whenWritable: CheckedContinuation<Bool, Never>?
 
-    package init(stream: StreamKey, expiresAt: NIODeadline, outlet: any StreamOutlet) {
+    package init(
+        stream: StreamKey, expiresAt: NIODeadline, credential: StreamCredential? = nil, outlet: any StreamOutlet
+    ) {
         self.stream = stream
         self.expiresAt = expiresAt
+        self.credential = credential
         self.outlet = outlet
     }
 

@@ -162,3 +162,32 @@ class Shop:
     def visitors(self, count: int) -> list[Visitor]:
         with ThreadPoolExecutor(8) as hands:
             return list(hands.map(lambda _: self.visitor(), range(count)))
+
+
+# Roles, and the panel's way in
+
+#: What the panel's own scripts send with every write.
+PANEL = {"X-Replyx": "1", "Sec-Fetch-Site": "same-origin"}
+
+
+def colleague(shop: Shop, role: str = "operator", first_name: str = "Ivan") -> Operator:
+    """Somebody of that role who was invited by the shop's owner, has joined and logged in."""
+    email, password = f"{role}-{uuid.uuid4().hex[:10]}@example.test", f"a long password {uuid.uuid4().hex[:6]}"
+    invited = shop.operator.post("/api/invitations", {"email": email, "role": role})
+    assert invited.status_code == 201, invited.text
+    joined = shop.server.http.post("/api/invitations/accept", json={
+        "token": invited.json()["url"].split("#invitation=")[1], "password": password, "first_name": first_name})
+    assert joined.status_code == 201, joined.text
+    person = Operator(shop.server, email, password)
+    person.log_in()
+    return person
+
+
+def panel_cookie(operator: Operator) -> dict[str, str]:
+    """The header of a new session of the panel. Asked outside the server's client, which would keep the cookie."""
+    answer = httpx.post(f"{operator.server.url}/api/login", trust_env=False, timeout=PATIENCE, headers=PANEL,
+                        json={"username": operator.email, "password": operator.password, "session": True})
+    assert answer.status_code == 200, answer.text
+    session = [said.split(";")[0] for said in answer.headers.get_list("Set-Cookie") if "replyx=" in said.split(";")[0]]
+    assert len(session) == 1, answer.headers.get_list("Set-Cookie")
+    return {"Cookie": session[0]}

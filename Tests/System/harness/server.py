@@ -57,6 +57,8 @@ class Server:
             # Often, so that a reader notices within a second that it has been told to stop.
             "REPLYX_HEARTBEAT_SECONDS": "1",
             "REPLYX_DRAIN_SECONDS": "2",
+            # Where limits are what is tested, they are on.
+            "REPLYX_LIMITS": "off",
             **settings,
         }
         self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=30,
