@@ -2,6 +2,7 @@
 # What must be installed.
 
 system_packages=(libpq-dev libssl-dev libhiredis-dev postgresql postgresql-contrib redis-server pkg-config curl openssl)
+browser_packages=(chromium chromium-driver)
 
 need_swift() { command -v swift >/dev/null || die "no swift in PATH: install a Swift 6 toolchain (swift.org) first."; }
 
@@ -27,15 +28,16 @@ need_packages() {
         die "apt-get could not install: ${missing[*]}"
 }
 
-# The Python packages of the system tests, made again when their list changes.
+# The Python packages of the tests, made again when their lists change.
 need_python_packages() {
     local wanted
-    wanted=$(sha256sum <Tests/System/requirements.txt)
+    wanted=$(cat Tests/System/requirements.txt Tests/Browser/requirements.txt | sha256sum)
     if [[ $(cat .local/venv/requirements.sha256 2>/dev/null) == "$wanted" ]] &&
         .local/venv/bin/python -c 'import pytest' 2>/dev/null; then return 0; fi
     say "Setting up Python in .local/venv"
     rm -rf .local/venv
     python3 -m venv .local/venv
-    .local/venv/bin/python -m pip install -q --disable-pip-version-check -r Tests/System/requirements.txt >&2
+    .local/venv/bin/python -m pip install -q --disable-pip-version-check \
+        -r Tests/System/requirements.txt -r Tests/Browser/requirements.txt >&2
     echo "$wanted" >.local/venv/requirements.sha256
 }

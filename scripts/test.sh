@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The suites of tests, and the check.
 
-all_suites=(domain realtime persistence app system faults)
+all_suites=(domain realtime persistence app system faults browsers)
 total_passed=0 total_failed=0 total_skipped=0 suite_process=
 
 # Prints how many tests of a JUnit report passed, failed and were skipped. A suite that died leaves half a file or none.
@@ -53,11 +53,12 @@ run_swift_suite() {
         --filter "^${1^}Tests\\." --xunit-output "$report"
 }
 
-# Runs those of the tests in Python that have a marker or have it not: NAME SECONDS MARKER.
+# Runs a suite of tests in Python: NAME SECONDS DIRECTORY, then what pytest is told to choose.
 run_python_suite() {
-    local report=$root/.local/test-logs/$1.xml
-    REPLYX_BIN=$root/.build/debug/replyx REPLYX_DEV=$root/dev run_suite "$1" "$2" "$report" \
-        .local/venv/bin/python -m pytest Tests/System -q -m "$3" -o cache_dir="$root/.local/pytest-cache" \
+    local name=$1 limit=$2 tests=$3 report=$root/.local/test-logs/$1.xml
+    shift 3
+    REPLYX_BIN=$root/.build/debug/replyx REPLYX_DEV=$root/dev run_suite "$name" "$limit" "$report" \
+        .local/venv/bin/python -m pytest "$tests" -q "$@" -o cache_dir="$root/.local/pytest-cache" \
         --junitxml="$report"
 }
 
@@ -65,6 +66,7 @@ suite_exists() {
     case $1 in
     system) compgen -G 'Tests/System/test_*.py' ;;
     faults) grep -l 'mark\.faults' Tests/System/test_*.py ;;
+    browsers) compgen -G 'Tests/Browser/test_*.py' ;;
     *) find "Tests/${1^}Tests" -name '*.swift' -print 2>/dev/null | grep -m 1 . ;;
     esac >/dev/null
 }
@@ -84,7 +86,7 @@ verb_test() {
     for suite in "$@"; do
         case $suite in
         --long) factor=6 long=1 ;;
-        domain | realtime | persistence | app | system | faults)
+        domain | realtime | persistence | app | system | faults | browsers)
             suite_exists "$suite" || die "there is no suite $suite yet."
             suites+=("$suite") ;;
         *) die "no such suite: $suite (there are ${all_suites[*]})" ;;
@@ -102,8 +104,9 @@ verb_test() {
     [[ -z $long ]] || export REPLYX_TEST_LONG=1
     rm -rf .local/test-logs
     mkdir .local/test-logs
-    [[ ! " ${suites[*]} " =~ ' system '|' faults ' ]] || need_python_packages
+    [[ ! " ${suites[*]} " =~ ' system '|' faults '|' browsers ' ]] || need_python_packages
     [[ " ${suites[*]} " != *' system '* ]] || need_nginx
+    [[ " ${suites[*]} " != *' browsers '* ]] || need_packages "${browser_packages[@]}"
 
     say "Building for the tests. The first time this takes some minutes."
     if ! quietly test-logs/build "${swift_build[@]}" --build-tests; then total_failed=1; closing_line; return 1; fi
@@ -117,8 +120,9 @@ verb_test() {
     deadline=$((SECONDS + 300 * factor))
     for suite in "${suites[@]}"; do
         case $suite in
-        system) run_python_suite system $((480 * factor)) 'not faults' ;;
-        faults) run_python_suite faults $((360 * factor)) faults ;;
+        system) run_python_suite system $((480 * factor)) Tests/System -m 'not faults' ;;
+        faults) run_python_suite faults $((360 * factor)) Tests/System -m faults ;;
+        browsers) run_python_suite browsers $((720 * factor)) Tests/Browser ;;
         *) run_swift_suite "$suite" $((deadline > SECONDS ? deadline - SECONDS : 1)) ;;
         esac
     done

@@ -27,8 +27,10 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="module")
 def server(binary, cluster, directory):
-    """The server, known to the world as http://chat.example."""
-    server = sys.modules["system_fixtures"].started(binary, cluster, directory, REPLYX_PUBLIC_URL=f"http://{CHAT}")
+    """The server, known to the world as http://chat.example. Its visitors all come from one address, and are many."""
+    server = sys.modules["system_fixtures"].started(
+        binary, cluster, directory, REPLYX_PUBLIC_URL=f"http://{CHAT}", REPLYX_LIMITS="on",
+        REPLYX_LIMIT_ADDRESS_DIALOGS="1000")
     yield server
     survived = server.is_running()
     server.remove()

@@ -14,8 +14,8 @@ counter = itertools.count()
 
 
 def words(what: str) -> str:
-    """A text that no other test has said."""
-    return f"{what} {next(counter)}-{time.monotonic_ns()}"
+    """A text that nobody has said before."""
+    return f"{what} ({next(counter)})"
 
 
 def say(browser, text):
@@ -183,6 +183,39 @@ def test_a_stream_whose_token_has_run_out_goes_on_with_a_new_one(browser, shop, 
     streams = [asked.url for asked in web.asked(r"/api/site/dialogs/\d+/events")]
     histories = web.asked(r"/api/site/dialogs/\d+/messages", "GET")
     assert len(streams) == 2 and len(histories) == 2, "one renewal, by way of the history"
+
+
+def test_what_is_written_while_the_server_is_away_arrives_once_when_it_is_back(browser, shop, server):
+    texts_away = [words("Are you still there?"), words("Hello?")]
+    browser.visit("http://shop.example/")
+    with browser.inside():
+        dialog = converse(browser, shop)
+        server.kill()
+        for text in texts_away:
+            say(browser, text)
+        browser.find(".waiting")
+        eventually(lambda: browser.texts("#connection") == ["Connection lost. Trying again…"], "the connection's state in words")
+        assert [bubble in browser.texts(".pending .bubble") for bubble in texts_away] == [True, True]
+    browser.picture("away")
+    server.start()
+    with browser.inside():
+        eventually(lambda: not browser.texts(".pending"), "nothing left on its way", within=40)
+        eventually(lambda: browser.texts("#connection") == ["Connected"], "the connection's state in words", within=40)
+        answer = words("I am.")
+        shop.operator.answer(dialog, answer)
+        shown(browser, answer)
+        assert browser.texts(".bubble")[2:] == [*texts_away, answer]
+
+
+def test_a_visitor_who_is_no_longer_let_in_is_told_so(browser, server):
+    shop = server.shop(allowed_domains=["shop.example"])
+    browser.visit(f"http://{CHAT}/chat/?site_token={shop.site_token}")
+    converse(browser, shop)
+    revoked = shop.operator.post(f"/api/assistants/{shop.assistant_id}/revoke-tokens", {})
+    assert revoked.status_code == 200, revoked.text
+    eventually(lambda: browser.texts("#notice") == ["This chat is not available."], "the reason")
+    assert not browser.find("#field").is_enabled()
+    browser.picture("not-let-in")
 
 
 def test_what_is_closed_goes_on_in_the_next_dialog(browser, shop):

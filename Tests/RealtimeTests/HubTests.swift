@@ -67,10 +67,13 @@ struct TestClient: Sendable {
     let seat: NIOLoopBound<StreamSeat>
     fileprivate let outlet: NIOLoopBound<FakeOutlet>
 
-    static func seated(on loop: any EventLoop, in stream: StreamKey) async throws -> TestClient {
+    static func seated(
+        on loop: any EventLoop, in stream: StreamKey, standingOn credential: StreamCredential? = nil
+    ) async throws -> TestClient {
         try await loop.submit {
             let outlet = FakeOutlet()
-            let seat = StreamSeat(stream: stream, expiresAt: .distantFuture, outlet: outlet)
+            let seat = StreamSeat(
+                stream: stream, expiresAt: .distantFuture, credential: credential, outlet: outlet)
             return TestClient(
                 loop: loop, seat: NIOLoopBound(seat, eventLoop: loop), outlet: NIOLoopBound(outlet, eventLoop: loop))
         }.get()

@@ -14,6 +14,7 @@ from typing import Callable, Iterator
 
 import pytest
 
+from harness import logscan
 from harness.nodes import Nodes
 from harness.postgres import Cluster
 from harness.redis import Redis
@@ -46,10 +47,14 @@ def directory():
     made = pathlib.Path(tempfile.mkdtemp(prefix="replyx-system-", dir="/tmp"))
     made.chmod(0o755)
     yield made
+    found = logscan.found_in(made)
+    MEASURED.append(f"logs: {logscan.count()} secrets and messages of this run searched for, {len(found)} found")
     if os.environ.get("REPLYX_KEEP"):
         print(f"\nkept: {made}")
     else:
         shutil.rmtree(made, ignore_errors=True)
+    # The last teardown of the run, which fails with it.
+    assert not found, "in the logs:\n" + "\n".join(found[:20])
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,9 @@ struct IdentityToken: JWTPayload {
     static func verified(_ token: String, secret: String) async -> Visitor? {
         let keys = JWTKeyCollection()
         await keys.add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256)
-        guard token.utf8.count <= 4096, let claims = try? await keys.verify(token, as: IdentityToken.self) else {
+        guard token.utf8.count <= 4096, JWTHeader.isHS256(token),
+            let claims = try? await keys.verify(token, as: IdentityToken.self)
+        else {
             return nil
         }
         let now = Date().timeIntervalSince1970

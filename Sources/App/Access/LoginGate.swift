@@ -46,7 +46,7 @@ final class LoginGate: Sendable {
                 throw Problem.rateLimited(after, standing, code: "login_delayed")
             }
         }
-        guard begin(who) else { throw Passwords.Failure.busy }
+        guard begin(who) else { throw Problem.rateLimited(.seconds(1), nil, code: "login_delayed") }
         defer { end(who) }
         let isRight = try await check()
         if isRight && isOn { await rates.clear(key) }

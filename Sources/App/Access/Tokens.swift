@@ -43,7 +43,8 @@ struct Tokens: Sendable {
     /// - Throws: ``Failure``.
     func verify<Token: Claims>(_ token: String, as type: Token.Type = Token.self) async throws -> Token {
         // No token of ours is near this long; what is longer is not worth decoding.
-        guard token.utf8.count <= 4096, let claims = try? await keys.verify(token, as: type), claims.typ == Token.kind
+        guard token.utf8.count <= 4096, JWTHeader.isHS256(token), let claims = try? await keys.verify(token, as: type),
+            claims.typ == Token.kind
         else { throw Failure.invalid }
         if let expiry = claims.exp, Double(expiry) <= Date().timeIntervalSince1970 { throw Failure.expired }
         return claims
@@ -64,6 +65,21 @@ struct Tokens: Sendable {
     func refreshToken(_ text: String) -> RefreshToken? { RefreshToken(text, secrets: secrets) }
 
     static func expiry(in seconds: Int) -> Int { Int(Date().timeIntervalSince1970) + seconds }
+}
+
+/// A token that says it is signed in another way than ours is none of ours, whatever its signature (RFC 8725,
+/// section 3.1).
+enum JWTHeader {
+    private struct Header: Decodable {
+        let alg: String
+    }
+
+    static func isHS256(_ token: String) -> Bool {
+        guard let bytes = [UInt8](base64URL: token.prefix { $0 != "." }),
+            let header = try? JSONDecoder().decode(Header.self, from: Data(bytes))
+        else { return false }
+        return header.alg == "HS256"
+    }
 }
 
 /// The content of one kind of token.

@@ -98,7 +98,7 @@ extension ChatContext {
 }
 
 extension Problem {
-    static func rateLimited(_ after: Duration, _ standing: Standing, code: String = "rate_limited") -> Problem {
+    static func rateLimited(_ after: Duration, _ standing: Standing?, code: String = "rate_limited") -> Problem {
         var problem = Problem(.tooManyRequests, code, "Too much in too short a time. Try again later.")
         problem.retryAfterSeconds = max(1, after.wholeSeconds)
         problem.standing = standing

@@ -9,7 +9,6 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from harness import bridges, tokens
 from harness.people import PANEL, Operator, Shop, Visitor, colleague, panel_cookie
@@ -57,14 +56,8 @@ class World:
         self.neighbours = {"same assistant": self.shop.visitor(), "another assistant": self.second.visitor(), "another account": self.other.visitor()}
         self.colleague = colleague(self.shop, first_name=self.mark)
         self.colleague_id = self.id_of(self.colleague)
-
-    @cached_property
-    def bot(self) -> bridges.Bot:
-        return bridges.make_bot(self.shop, f"Bot {self.mark}")
-
-    @cached_property
-    def bridge(self) -> bridges.Bridge:
-        return bridges.make_bridge(self.shop, self.bot, name=f"Bridge {self.mark}")
+        self.bot = bridges.make_bot(self.shop, f"Bot {self.mark}")
+        self.bridge = bridges.make_bridge(self.shop, self.bot, name=f"Bridge {self.mark}")
 
     def another_assistant(self) -> Shop:
         """Of the same account, as a shop of its own."""

@@ -52,7 +52,6 @@ CONTENT = Rule(None, body=fields())
 
 RULES: dict[str, Rule] = {
     "GET /livez": PUBLIC, "GET /readyz": PUBLIC, "GET /health": PUBLIC, "GET /api/sse/health": PUBLIC, "GET /openapi.yaml": PUBLIC,
-    "GET /chat": PUBLIC, "GET /chat/": PUBLIC,
 
     "POST /api/register": CONTENT, "POST /api/login": CONTENT, "POST /api/refresh-token": CONTENT,
     "POST /api/invitations/accept": CONTENT, "POST /api/auth/reset-password": CONTENT, "POST /api/widget-config": CONTENT,
@@ -94,6 +93,7 @@ RULES: dict[str, Rule] = {
         "assistant_id": world.shop.assistant_id, "name": "By the table", "platform": "telegram", "platform_token": "1234567:by-the-table"}),
     "PATCH /api/bot-instances/{}": Rule(ADMINS, of="bot", spends_target=True, body=fields(is_active=False)),
     "DELETE /api/bot-instances/{}": Rule(ADMINS, of="bot", spends_target=True),
+    "GET /api/security-events": Rule(ADMINS, unsaid=frozenset({"operator"})),
     "GET /api/bot/bots": Rule(BRIDGE),
     "PUT /api/bot/bots/{}/lease": Rule(BRIDGE, of="bot", body=fields(holder="the table", ttl_seconds=5)),
 }

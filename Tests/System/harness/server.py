@@ -12,6 +12,7 @@ import uuid
 
 import httpx
 
+from harness import logscan
 from harness.people import Operator, Shop
 from harness.postgres import Database
 from harness.waiting import eventually
@@ -61,7 +62,7 @@ class Server:
             "REPLYX_LIMITS": "off",
             **settings,
         }
-        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=30,
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=30, event_hooks=logscan.HOOKS,
                                  limits=httpx.Limits(max_connections=200, max_keepalive_connections=100))
         self.process: subprocess.Popen | None = None
 
@@ -115,6 +116,7 @@ class Server:
 
     def shop(self, **assistant: object) -> Shop:
         """A new account with its owner logged in and one assistant that lets guests in."""
+        logscan.note(SECRET)
         email, password = f"owner-{uuid.uuid4().hex[:10]}@example.test", f"correct horse {uuid.uuid4().hex[:8]}"
         made = self.command("account", "create", "--email", email, "--account-name", "System test",
                             "--first-name", "Olga", REPLYX_PASSWORD=password)
