@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The migration plan's own check, against what `./dev up` runs: 100 `curl -N` on one dialog's stream, then one message,
+# The migration plan's own check, against what `REPLYX_LIMITS=off ./dev up` runs (one visitor has five streams): 100 `curl -N` on one dialog's stream, then one message,
 # which each of them must get once. Usage: Benchmarks/curls.sh
 # COUNT (100) curls. What is not in the environment is read from .local/demo.env: REPLYX_URL, REPLYX_SITE_TOKEN and, if
 # several nodes run, REPLYX_NODES: then the message is posted to another of them than REPLYX_URL, so that it reaches its

@@ -39,8 +39,9 @@ def test_the_frame_fits_and_can_be_read(open_browser, shop, language, dark, size
     name = f"{language}-{'dark' if dark else 'light'}-{size[0]}"
     browser.picture(f"{name}-empty")
     dialog = converse(browser, shop, words("Доставляете в Норвегию?" if is_russian else "Do you ship to Norway?"))
-    shop.operator.answer(dialog, words("It takes about a week, and the parcel has a number that you can follow from the "
-                                       "kiln to your door. Shall I put two mugs aside?\n\nhttps://shop.example/" + "a" * 60))
+    shop.operator.answer(dialog, words(
+        "It takes about a week, and the parcel has a number that you can follow from the kiln to your door. "
+        "Shall I put two mugs aside?\n\nhttps://shop.example/" + "a" * 60))
     thanks = words("Да, пожалуйста 🙂" if is_russian else "Yes, please. Thank you very much for being so quick")
     say(browser, thanks)
     shown(browser, thanks)

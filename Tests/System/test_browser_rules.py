@@ -23,7 +23,7 @@ UNWELCOME = ["https://evil-example.com", "https://example.com.evil.test", "https
              "https://xn--example-9d0b.com", "https://xn--80ak6aa92e.com.evil.test", "https://evil.test", "null", "NULL", "", "https://", "example.com", "//example.com",
              "ftp://example.com", "file://example.com", "chrome-extension://example.com", "https://example.com@evil.test", "https://evil.test#example.com",
              "https://evil.test/example.com", "https://evil.test?example.com", "https://example.com evil.test", "https://example.com,https://evil.test",
-             "https://.example.com", "https://example.com:99999", "https://[::1]", "https://exаmple.com".encode(), "*", "https://*.example.com"]
+             "https://.example.com", "https://example.com:99999", "https://127.0.0.1.evil.test", "https://exаmple.com".encode(), "*", "https://*.example.com"]
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +87,12 @@ def test_no_origin_and_our_own_pass_without_a_list(server, origin):
             assert "origin" in names(answer.headers["vary"]), "a cache must not give it to another origin"
 
 
-def test_our_own_port_and_scheme_are_part_of_our_origin(server):
+def test_our_own_name_scheme_and_port_are_our_origin_together(make_server):
+    server = make_server(REPLYX_PUBLIC_URL="http://chat.shop.test:8000")
     visitor = server.shop().visitor()
-    for origin in ("http://127.0.0.1", f"https://127.0.0.1:{server.port}", f"http://localhost:{server.port}", f"http://127.0.0.1:{server.management_port}"):
+    assert {answer.status_code for answer in answers_to(server, visitor, "http://chat.shop.test:8000")} <= {200, 204}
+    for origin in ("http://chat.shop.test", "https://chat.shop.test:8000", "http://chat.shop.test:8001", "http://a.chat.shop.test:8000", "http://shop.test:8000",
+                   server.url, "http://127.0.0.1", "http://localhost:8000", "http://[::1]:8000"):
         for answer in answers_to(server, visitor, origin):
             assert_problem(answer, 403, "origin_not_allowed")
 
@@ -167,7 +170,7 @@ def test_no_other_path_tells_foreign_pages_anything(server, shop, path):
 
 # The panel's cookie
 
-@pytest.mark.parametrize("origin", ["https://evil.test", "https://example.com", "null", "http://127.0.0.1"])
+@pytest.mark.parametrize("origin", ["https://evil.test", "https://example.com", "null", "http://127.0.0.1.evil.test", "http://localhost.evil.test"])
 def test_the_operators_streams_refuse_a_foreign_page_that_has_the_cookie(server, shop, visitors, origin):
     cookie = panel_cookie(shop.operator)
     for path in ("/api/admin/events", f"/api/dialogs/{visitors[0].dialog_id}/events"):
