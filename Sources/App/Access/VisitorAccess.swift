@@ -53,16 +53,18 @@ struct VisitorAccess: Sendable {
     /// Asks the database, or what it said seconds ago, and the browser's word for the page.
     @discardableResult
     func confirm(_ pass: VisitorPass, _ request: Request, _ context: ChatContext) async throws -> Assistant {
-        let assistant = try await admit(pass)
-        try origins.confirm(request, for: assistant, context)
-        return assistant
+        // The page first: one that may ask may also read why its visitor is refused.
+        try await admit(pass) { try origins.confirm(request, for: $0, context) }
     }
 
-    private func admit(_ pass: VisitorPass) async throws -> Assistant {
+    private func admit(
+        _ pass: VisitorPass, from confirmPage: (Assistant) throws -> Void = { _ in }
+    ) async throws -> Assistant {
         let isByNumber = pass.door == .number
         guard let known = try await directory.find(pass.assistantID) else {
             throw isByNumber ? Problem.notFound : Problem.unauthorized
         }
+        try confirmPage(known.assistant)
         do {
             try known.entrance.admit(pass)
         } catch {

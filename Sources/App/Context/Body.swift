@@ -96,3 +96,22 @@ extension Request {
         uri.queryParameters.get(name)
     }
 }
+
+/// A field that may be left out, and may be set to nothing: two different things where something is changed.
+enum Nullable<Value: Decodable & Sendable>: Decodable, Sendable {
+    case absent
+    case null
+    case value(Value)
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        self = container.decodeNil() ? .null : .value(try container.decode(Value.self))
+    }
+}
+
+extension KeyedDecodingContainer {
+    /// Taken by the compiler where it writes a type's `init(from:)` with such a field.
+    func decode<Value>(_ type: Nullable<Value>.Type, forKey key: Key) throws -> Nullable<Value> {
+        try decodeIfPresent(type, forKey: key) ?? (contains(key) ? .null : .absent)
+    }
+}

@@ -15,40 +15,30 @@ struct APIKeyRoutes {
         router.delete("api-keys/:id", use: revoke)
     }
 
-    private struct Body: Encodable {
-        let id: APIKey.ID
-        let name: String
-        let botIDs: [Bot.ID]
-        let createdAt: Timestamp
-        let lastUsedAt: Timestamp?
-        let revokedAt: Timestamp?
-        /// Only in the answer to the call that made it.
-        let key: String?
-
-        init(_ key: APIKey, text: String? = nil) {
-            id = key.id
-            name = key.name
-            botIDs = key.botIDs
-            createdAt = key.createdAt
-            lastUsedAt = key.lastUsedAt
-            revokedAt = key.revokedAt
-            self.key = text
-        }
-    }
-
-    private struct List: Encodable {
-        let items: [Body]
-        let nextCursor: String?
-        let hasMore: Bool
+    /// A key on the wire; its text only in the answer to the call that made it.
+    private static func body(_ key: APIKey, text: String? = nil) -> Written {
+        var object = JSONObject()
+        object.add("id", key.id)
+        object.add("name", key.name)
+        object.add("bot_ids", key.botIDs)
+        object.add("created_at", key.createdAt)
+        object.add("last_used_at", key.lastUsedAt)
+        object.add("revoked_at", key.revokedAt)
+        object.add(ifPresent: "key", text)
+        return Written(object.finished())
     }
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.operatorCaller(request, atLeast: .admin)
         let page = try request.page(APIKey.self)
         let found = try await keys.list(in: caller.accountID, after: page.after, limit: page.limit + 1)
-        let items = found.prefix(page.limit).map { Body($0) }
+        let items = found.prefix(page.limit)
         let hasMore = found.count > page.limit
-        return .json(List(items: items, nextCursor: hasMore ? items.last.map { "\($0.id)" } : nil, hasMore: hasMore))
+        var body = JSONObject()
+        body.add("items", items.map { Self.body($0) })
+        body.add(ifPresent: "next_cursor", hasMore ? items.last.map { "\($0.id)" } : nil)
+        body.add("has_more", hasMore)
+        return .json(written: body.finished())
     }
 
     private struct NewKey: StrictBody {
@@ -72,7 +62,7 @@ struct APIKeyRoutes {
             try Name(body.name, field: "name").text, for: bots.map { Bot.ID($0) }, tokenHash: token.hash, by: caller,
             from: context.address)
         guard let key else { throw Problem.notFound }
-        return .json(Body(key, text: token.text), status: .created)
+        return .json(written: Self.body(key, text: token.text).json, status: .created)
     }
 
     @Sendable func revoke(_ request: Request, context: ChatContext) async throws -> Response {

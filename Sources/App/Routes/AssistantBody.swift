@@ -15,7 +15,7 @@ struct AssistantFields: StrictBody, Sendable {
     let businessName: String?
     let avatarURL: String?
     let widgetTheme: String?
-    let dailyAnswers: Int?
+    let dailyAnswers: Nullable<Int>
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case name
@@ -55,11 +55,14 @@ struct AssistantFields: StrictBody, Sendable {
         if let widgetTheme {
             profile.widgetTheme = try Name(widgetTheme, field: "widget_theme", limit: 40).text
         }
-        if let dailyAnswers {
-            guard (0...1_000_000).contains(dailyAnswers) else {
-                throw Problem.invalid("daily_answers", "A whole number from 0 to 1000000.")
+        switch dailyAnswers {
+        case .absent: break
+        case .null: profile.dailyAnswers = nil
+        case .value(let number):
+            guard (0...1_000_000).contains(number) else {
+                throw Problem.invalid("daily_answers", "A whole number from 0 to 1000000, or null for no limit.")
             }
-            profile.dailyAnswers = dailyAnswers
+            profile.dailyAnswers = number
         }
     }
 

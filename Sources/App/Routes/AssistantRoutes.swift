@@ -35,7 +35,7 @@ struct AssistantRoutes {
     @Sendable func change(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.operatorCaller(request, atLeast: .admin)
         let fields = try await request.strictJSON(AssistantFields.self)
-        let changed = try await assistants.change(try context.id("id"), in: caller.accountID) {
+        let changed = try await assistants.change(try context.id("id"), by: caller, from: context.address) {
             try fields.apply(to: &$0)
         }
         guard let changed else { throw Problem.notFound }

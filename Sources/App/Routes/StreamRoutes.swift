@@ -36,7 +36,7 @@ struct StreamRoutes {
             let caller = try await access.streamCaller(request, context, doors: doors, operators: operators)
             let stream = try await self.stream(of: dialog, for: caller)
             guard case .taken(let leave) = await limits.stream(of: caller.credential, context) else {
-                throw Problem(.tooManyRequests, "rate_limited", "Too many streams are open.")
+                throw Problem.rateLimited(.seconds(5), nil)
             }
             guard !isJSON else {
                 defer { leave() }

@@ -22,11 +22,11 @@ package struct AssistantStore: Sendable {
     /// Changes an account's assistant by what is stored now.
     /// - Returns: `nil` where there is none.
     package func change(
-        _ id: Assistant.ID, in account: Account.ID,
+        _ id: Assistant.ID, by actor: Operator, from address: String,
         _ change: @escaping @Sendable (inout Assistant.Profile) throws -> Void
     ) async throws -> Assistant? {
         try await pool.transaction { connection in
-            guard let row = try connection.run(.lock, id, account).first else { return nil }
+            guard let row = try connection.run(.lock, id, actor.accountID).first else { return nil }
             var profile = try Assistant(row: row).profile
             try change(&profile)
             let rows = try connection.run(
@@ -34,6 +34,7 @@ package struct AssistantStore: Sendable {
                 profile.locale.rawValue, profile.isActive, profile.guestAccess, profile.allowedDomains,
                 profile.operatorName, profile.businessName, profile.avatarURL, profile.widgetTheme,
                 profile.widgetSettings, profile.dailyAnswers)
+            try record("assistant_changed", id, actor, address, on: connection)
             return try Assistant(row: rows[0])
         }
     }

@@ -41,7 +41,7 @@ import Testing
             let assistants = AssistantStore(pool: town.pool)
             let check = StreamCredentials(sessions: sessions, entrances: entrances)
             let dialog = try await town.dialog(in: house)
-            _ = try await assistants.change(house.assistant, in: house.account) { $0.guestAccess = true }
+            _ = try await assistants.change(house.assistant, by: house.owner, from: "") { $0.guestAccess = true }
             let kept = StreamCredential.session(
                 try await sessions.begin(.program, of: house.owner.id, tokenHash: nil))
             let left = try await sessions.begin(.program, of: house.owner.id, tokenHash: nil)
@@ -65,7 +65,7 @@ import Testing
             #expect(try await check.ended(of: all) == [.session(left), guests])
             _ = try await assistants.revokeTokens(of: house.assistant, graceHours: 0, by: house.owner, from: "")
             #expect(try await check.ended(of: all) == [.session(left), guests, byToken])
-            _ = try await assistants.change(house.assistant, in: house.account) { $0.guestAccess = false }
+            _ = try await assistants.change(house.assistant, by: house.owner, from: "") { $0.guestAccess = false }
             #expect(try await check.ended(of: all) == [.session(left), guests, byToken, byNumber])
             #expect(try await assistants.delete(house.assistant, by: house.owner, from: ""))
             #expect(try await check.ended(of: [kept, byNumber]) == [byNumber])
@@ -77,7 +77,7 @@ import Testing
             let house = try await town.house()
             let other = try await town.house()
             let store = AssistantStore(pool: town.pool)
-            #expect(try await store.change(house.assistant, in: other.account) { $0.name = "X" } == nil)
+            #expect(try await store.change(house.assistant, by: other.owner, from: "") { $0.name = "X" } == nil)
             #expect(try await !store.delete(house.assistant, by: other.owner, from: ""))
             #expect(try await store.revokeTokens(of: house.assistant, graceHours: 0, by: other.owner, from: "") == nil)
             #expect(try await !store.setIdentitySecret([1], of: house.assistant, by: other.owner, from: ""))
@@ -98,15 +98,15 @@ import Testing
                 }
             }
             #expect(try await taken(20) == 20)
-            _ = try await assistants.change(house.assistant, in: house.account) { $0.dailyAnswers = 27 }
+            _ = try await assistants.change(house.assistant, by: house.owner, from: "") { $0.dailyAnswers = 27 }
             #expect(try await taken(20) == 7)
-            _ = try await assistants.change(house.assistant, in: house.account) { $0.dailyAnswers = 0 }
+            _ = try await assistants.change(house.assistant, by: house.owner, from: "") { $0.dailyAnswers = 0 }
             #expect(try await taken(3) == 0)
             _ = try await town.pool.perform {
                 try $0.run(Statement("test.yesterday", "UPDATE answer_counts SET day = day - 1"))
             }
             #expect(try await taken(1) == 0)
-            _ = try await assistants.change(house.assistant, in: house.account) { $0.dailyAnswers = 1 }
+            _ = try await assistants.change(house.assistant, by: house.owner, from: "") { $0.dailyAnswers = 1 }
             #expect(try await taken(5) == 1)
         }
     }
