@@ -23,9 +23,7 @@ package struct Buckets: Sendable {
         var levels: [Microseconds] = []
         var after: [LimitKey: Microseconds] = [:]
         for charge in charges {
-            // Never more than full: a rate that was lowered since must not hold anybody for what was taken under the
-            // old one.
-            let level = min(after[charge.key] ?? level(of: charge.key, at: now), charge.ceiling)
+            let level = after[charge.key] ?? level(of: charge.key, at: now)
             levels.append(level)
             after[charge.key] = level + charge.increment
         }

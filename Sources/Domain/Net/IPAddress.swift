@@ -23,7 +23,7 @@ package enum IPAddress: Hashable, Sendable {
     package var network: String {
         switch unmapped {
         case .v4: unmapped.description
-        case .v6(let bits): "\(IPAddress.v6((bits >> 64) << 64))/64"
+        case .v6: "\(prefix(64))/64"
         }
     }
 }

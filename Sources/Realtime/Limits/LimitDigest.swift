@@ -8,9 +8,7 @@ struct LimitDigest: Sendable, Hashable {
     private let high: UInt64
     private let low: UInt64
 
-    init(_ key: LimitKey, secret: SymmetricKey) {
-        let text = "limit:\(key.name.rawValue):\(key.subject)"
-        let code = HMAC<SHA256>.authenticationCode(for: Data(text.utf8), using: secret)
+    fileprivate init(_ code: HMAC<SHA256>.MAC) {
         (high, low) = code.withUnsafeBytes { bytes in
             (
                 UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
@@ -28,5 +26,19 @@ struct LimitDigest: Sendable, Hashable {
     private static func hexadecimal(_ number: UInt64) -> String {
         let digits = String(number, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+/// What digests are made with, the same on every node.
+struct LimitSecret: Sendable {
+    private let key: SymmetricKey
+
+    init(_ text: String) {
+        key = SymmetricKey(data: Data(text.utf8))
+    }
+
+    func digest(of limit: LimitKey) -> LimitDigest {
+        let text = "limit:\(limit.name.rawValue):\(limit.subject)"
+        return LimitDigest(HMAC<SHA256>.authenticationCode(for: Data(text.utf8), using: key))
     }
 }

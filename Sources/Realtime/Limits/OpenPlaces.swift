@@ -15,6 +15,8 @@ struct OpenPlaces: Sendable {
     private var keys: [Place: [LimitDigest]] = [:]
     private var counts: [LimitDigest: Int] = [:]
     private var left: [Left] = []
+    /// Whether a place was taken that Redis may not know of.
+    private var hasUntold = false
 
     var count: Int { keys.count }
     var all: [Place] { Array(keys.keys) }
@@ -44,6 +46,13 @@ struct OpenPlaces: Sendable {
     mutating func leave(_ place: Place, at now: Moment) {
         guard let keys = remove(place), left.count < Self.leftLimit else { return }
         left.append(Left(place: place, keys: keys, at: now))
+    }
+
+    mutating func noteUntold() { hasUntold = true }
+
+    mutating func takeUntold() -> Bool {
+        defer { hasUntold = false }
+        return hasUntold
     }
 
     /// - Parameter moment: who left before it has lapsed already.

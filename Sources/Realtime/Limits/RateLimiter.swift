@@ -1,6 +1,4 @@
-import Crypto
 package import Domain
-import FoundationEssentials
 package import Logging
 import Synchronization
 
@@ -9,7 +7,7 @@ import Synchronization
 /// up to n times as much.
 package final class RateLimiter: Sendable {
     private let scripts: ScriptRunner
-    private let secret: SymmetricKey
+    private let secret: LimitSecret
     private let buckets = Mutex(Buckets())
     private let began = ContinuousClock.now
 
@@ -21,7 +19,7 @@ package final class RateLimiter: Sendable {
         _ client: RedisClient?, secret: String, patience: Duration = .milliseconds(100), logger: Logger
     ) {
         scripts = ScriptRunner(client, patience: patience, logger: logger)
-        self.secret = SymmetricKey(data: Data(secret.utf8))
+        self.secret = LimitSecret(secret)
         LimitMetrics.show()
     }
 
@@ -60,5 +58,5 @@ package final class RateLimiter: Sendable {
 
     private func redisKeys(_ charges: [Charge]) -> [String] { charges.map { redisKey($0.key) } }
 
-    private func redisKey(_ key: LimitKey) -> String { LimitDigest(key, secret: secret).key("rate") }
+    private func redisKey(_ key: LimitKey) -> String { secret.digest(of: key).key("rate") }
 }

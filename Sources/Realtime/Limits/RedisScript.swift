@@ -29,18 +29,27 @@ extension RedisScript {
         """
         local time = redis.call('TIME')
         local now = time[1] * 1000000 + time[2]
+        local function keep(key, level)
+          redis.call('SET', key, string.format('%.0f', now + level), 'PX', math.ceil(level / 1000))
+        end
         local levels, after, refused = {}, {}, false
         for i, key in ipairs(KEYS) do
           local increment, ceiling = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-          local level = after[key] or math.max(0, (redis.call('GET', key) or now) - now)
-          levels[i] = math.min(level, ceiling)
-          after[key] = levels[i] + increment
+          local level = after[key]
+          if not level then
+            level = math.max(0, (redis.call('GET', key) or now) - now)
+            -- The rate was lowered since, or the clock set back: nobody is held for longer than a full bucket.
+            if level > ceiling then
+              level = ceiling
+              keep(key, level)
+            end
+          end
+          levels[i] = level
+          after[key] = level + increment
           refused = refused or after[key] > ceiling
         end
         if not refused then
-          for key, level in pairs(after) do
-            redis.call('SET', key, string.format('%.0f', now + level), 'PX', math.ceil(level / 1000))
-          end
+          for key, level in pairs(after) do keep(key, level) end
         end
         return levels
         """)

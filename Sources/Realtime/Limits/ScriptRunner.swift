@@ -39,12 +39,13 @@ final class ScriptRunner: Sendable {
         _ client: RedisClient, _ script: RedisScript, _ keys: [String], _ arguments: [String],
         until end: ContinuousClock.Instant
     ) async -> RedisValue? {
+        var reply: RedisValue?
         for whole in [false, true] {
             let command = script.command(keys: keys, arguments: arguments, whole: whole)
-            let reply = try? await client.send([command], within: ContinuousClock.now.duration(to: end))
-            guard reply?.first?.errorCode == "NOSCRIPT" else { return reply?.first }
+            reply = try? await client.send([command], within: ContinuousClock.now.duration(to: end)).first
+            guard reply?.errorCode == "NOSCRIPT" else { break }
         }
-        return nil
+        return reply
     }
 
     private func refused(_ code: String, by client: RedisClient) {

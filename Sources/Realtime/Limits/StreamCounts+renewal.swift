@@ -32,10 +32,11 @@ extension StreamCounts: Service {
         var due = ContinuousClock.now + timing.renewal
         for await _ in work {
             guard scripts.isConnected else {
-                // What was taken meanwhile is news to it.
+                // It may come back empty.
                 due = .now
                 continue
             }
+            if places.withLock({ $0.takeUntold() }) { due = .now }
             if waiting.isEmpty && due <= .now {
                 waiting = places.withLock { $0.all }
                 due = .now + timing.renewal

@@ -1,6 +1,4 @@
-import Crypto
 package import Domain
-import FoundationEssentials
 package import Logging
 import Synchronization
 
@@ -36,7 +34,7 @@ package final class StreamCounts: Sendable {
     let timing: Timing
     let scripts: ScriptRunner
     let places = Mutex(OpenPlaces())
-    private let secret: SymmetricKey
+    private let secret: LimitSecret
     let (work, workCame) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
 
     /// - Parameters:
@@ -44,7 +42,7 @@ package final class StreamCounts: Sendable {
     ///   - secret: the same on every node; what Redis sees of subjects is made with it.
     package init(_ client: RedisClient?, secret: String, timing: Timing = Timing(), logger: Logger) {
         scripts = ScriptRunner(client, patience: timing.patience, logger: logger)
-        self.secret = SymmetricKey(data: Data(secret.utf8))
+        self.secret = LimitSecret(secret)
         self.timing = timing
         LimitMetrics.show()
     }
@@ -57,7 +55,7 @@ package final class StreamCounts: Sendable {
     /// - Returns: nil where a claim's limit is reached.
     package func enter(_ claims: [StreamClaim]) async -> StreamPlace? {
         let place = StreamPlace(id: .random(in: .min ... .max))
-        let digests = claims.map { LimitDigest($0.key, secret: secret) }
+        let digests = claims.map { secret.digest(of: $0.key) }
         // Taken here first: what this node alone has too many of, no other needs to be asked about.
         let full = places.withLock { places in
             places.enter(place.id, Array(zip(digests, claims.map(\.limit))))
@@ -68,6 +66,7 @@ package final class StreamCounts: Sendable {
             arguments: [validity, place.name] + claims.map { "\($0.limit)" })
         guard let number = answer?.first.map(Int.init), claims.indices.contains(number - 1) else {
             LimitMetrics.decided(byRedis: answer != nil)
+            if answer == nil { places.withLock { $0.noteUntold() } }
             return place
         }
         _ = places.withLock { $0.remove(place.id) }
@@ -87,7 +86,7 @@ package final class StreamCounts: Sendable {
     }
 
     /// In milliseconds.
-    var validity: String { "\(timing.validity / .milliseconds(1))" }
+    var validity: String { "\(Int(timing.validity / .milliseconds(1)))" }
 }
 
 extension StreamPlace {
