@@ -12,8 +12,11 @@ ALTER TABLE assistants
 
 ALTER TABLE dialogs
     -- Who the customer's site says that the visitor is.
-    ADD COLUMN visitor_external_id text CHECK (length(visitor_external_id) BETWEEN 1 AND 200),
-    ADD COLUMN visitor_name        text CHECK (length(visitor_name) <= 200);
+    ADD COLUMN visitor_external_id text,
+    ADD COLUMN visitor_name        text,
+    -- Checked for what is written from now on, so that nobody waits for the table to be read; 0004 reads it.
+    ADD CONSTRAINT dialogs_visitor CHECK (length(visitor_external_id) BETWEEN 1 AND 200 AND length(visitor_name) <= 200)
+        NOT VALID;
 
 CREATE TABLE blocked_guests (
     assistant_id bigint      NOT NULL REFERENCES assistants,

@@ -120,7 +120,7 @@ verb_test() {
     deadline=$((SECONDS + 300 * factor))
     for suite in "${suites[@]}"; do
         case $suite in
-        system) run_python_suite system $((480 * factor)) Tests/System -m 'not faults' ;;
+        system) run_python_suite system $((480 * factor)) Tests/System -m 'not faults' -n 2 --dist loadfile ;;
         faults) run_python_suite faults $((360 * factor)) Tests/System -m faults ;;
         browsers) run_python_suite browsers $((720 * factor)) Tests/Browser ;;
         *) run_swift_suite "$suite" $((deadline > SECONDS ? deadline - SECONDS : 1)) ;;

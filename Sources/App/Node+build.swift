@@ -43,14 +43,15 @@ extension Node {
             RedisClient($0, on: loops.next(), name: "replyx-limits", logger: logger)
         }
         let limits = Limits(
-            settings: settings.limits, rates: RateLimiter(limitsRedis, secret: secrets[0], logger: logger),
-            streams: StreamCounts(limitsRedis, secret: secrets[0], logger: logger))
+            settings: settings.limits, rates: RateLimiter(limitsRedis, secret: "limits:\(secrets[0])", logger: logger),
+            streams: StreamCounts(limitsRedis, secret: "limits:\(secrets[0])", logger: logger))
         let routes = Routes(
             access: Access(
                 tokens: tokens, sessions: sessions,
                 visitors: VisitorAccess(
                     tokens: tokens, directory: AssistantDirectory(store: assistants, entrances: entrances),
-                    assistants: assistants, origins: origins, box: box),
+                    assistants: assistants, origins: origins, box: box,
+                    limits: limits),
                 keys: APIKeyStore(pool: pool), origins: origins),
             limits: limits, gate: LoginGate(rates: limits.rates, isOn: settings.limits.isOn, secrets: secrets),
             box: box,

@@ -157,6 +157,17 @@ def measured(request):
     return lambda text: MEASURED.append(f"{request.node.name}: {text}")
 
 
+def pytest_sessionfinish(session):
+    """A worker of several hands its figures to the one who shows them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["measured"] = MEASURED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    MEASURED.extend(getattr(node, "workeroutput", {}).get("measured", []))
+
+
 def pytest_terminal_summary(terminalreporter):
     if MEASURED:
         terminalreporter.section("measured")

@@ -142,7 +142,8 @@ def test_an_accounts_bots_and_keys_are_not_there_for_another(server, shop, other
 def test_a_key_opens_nothing_but_the_bridges_own_doors(server, shop):
     bridge, visitor = make_bridge(shop, make_bot(shop)), shop.visitor()
     for method, path in (("GET", "/api/me"), ("GET", "/api/dialogs"), ("GET", f"/api/dialogs/{visitor.dialog_id}/messages"), ("GET", "/api/admin/events"),
-                         ("GET", "/api/api-keys"), ("POST", "/api/api-keys"), ("GET", "/api/bot-instances"), ("POST", "/api/stream-tokens"), ("GET", f"{visitor.path}/messages")):
+                         ("GET", "/api/api-keys"),
+                         ("POST", "/api/api-keys"), ("GET", "/api/bot-instances"), ("POST", "/api/stream-tokens"), ("GET", f"{visitor.path}/messages")):
         assert_problem(server.http.request(method, path, headers=bridge.credentials), 401, "unauthorized")
 
 
@@ -280,3 +281,20 @@ def test_what_was_done_to_keys_and_bots_is_noted_without_the_secrets(server, sho
     noted = server.database.rows(f"SELECT actor, action, subject FROM security_events WHERE account_id = {shop.account_id} ORDER BY id DESC LIMIT 3")
     assert [actor for actor, _, _ in noted] == [f"operator:{shop.operator_id}"] * 3
     assert len({action for _, action, _ in noted}) == 3 and not [row for row in noted if bridge.key in str(row) or bot.platform_token in str(row)]
+
+
+# Found by a reviewer, each of them once open
+
+def test_a_bot_of_an_assistant_that_is_put_away_is_served_no_more(server):
+    shop = server.shop()
+    bot = shop.operator.post("/api/bot-instances", {
+        "assistant_id": shop.assistant_id, "name": "Bot", "platform": "telegram",
+        "platform_token": "5500112233:AA-a-bot-whose-assistant-goes"}).json()["id"]
+    key = shop.operator.post("/api/api-keys", {"name": "Bridge", "bot_ids": [bot]}).json()["key"]
+    bridge = {"Authorization": f"Bearer {key}"}
+    lease = {"holder": "p1", "ttl_seconds": 30}
+    assert len(server.http.get("/api/bot/bots", headers=bridge).json()["items"]) == 1
+    assert server.http.put(f"/api/bot/bots/{bot}/lease", headers=bridge, json=lease).status_code == 200
+    assert server.http.delete(f"/api/assistants/{shop.assistant_id}", headers=shop.operator.credentials).status_code == 204
+    assert server.http.get("/api/bot/bots", headers=bridge).json()["items"] == []
+    assert server.http.put(f"/api/bot/bots/{bot}/lease", headers=bridge, json=lease).status_code == 404

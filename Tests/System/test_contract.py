@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import uuid
 
 import httpx
 import pytest
@@ -107,7 +106,7 @@ def test_metrics_name_no_visitor_and_no_secret(server, shop):
         assert hidden not in text
 
 
-@pytest.mark.parametrize("sane", ["abc-123_x.Y", "0", uuid.uuid4().hex, str(uuid.uuid4())])
+@pytest.mark.parametrize("sane", ["abc-123_x.Y", "0", "6d8d70fabb2b471c961b8269b69d40da", "c67e0ccb-a7d6-4997-b4d0-b29d405df048"])
 def test_a_sane_request_id_is_kept(server, sane):
     for path in ("/readyz", "/api/me", "/api/nothing"):
         assert server.http.get(path, headers={"X-Request-Id": sane}).headers["x-request-id"] == sane

@@ -242,3 +242,41 @@ def test_a_setting_that_cannot_be_is_refused_by_its_name_or_its_word(server, nam
     ended = server.command("serve", **{name: value})
     assert ended.returncode != 0
     assert name in ended.stderr or value in ended.stderr
+
+
+# Found by a reviewer, each of them once open
+
+@pytest.mark.parametrize("path, method", [
+    ("/api/site/dialogs/999999/messages", "POST"), ("/api/site/dialogs/999999/messages", "GET"),
+    ("/api/site/dialogs/999999/events", "GET"), ("/api/site/dialogs/999999/typing", "POST"), ("/api/site/dialogs", "GET"),
+])
+def test_nothing_that_a_visitor_asks_for_is_without_a_limit(limited, path, method):
+    visitor, here = Visitor(limited.shop()), {**Crowd.address(), "Accept": "application/json"}
+    body = {"json": {"text": "hello", "typing": True}} if method == "POST" else {}
+    with ThreadPoolExecutor(8) as hands:
+        statuses = list(hands.map(
+            lambda _: limited.http.request(method, path, params=visitor.query, headers=here, **body).status_code, range(300)))
+    assert 429 in statuses and statuses.count(429) >= 50
+    assert set(statuses) <= {200, 404, 429}
+
+
+def test_guessing_assistants_numbers_ends_soon(make_server):
+    server = make_server(**ON, REPLYX_LIMIT_VISITOR_REQUESTS="10", REPLYX_LIMIT_ADDRESS_FACTOR="2")
+    statuses = [server.http.get("/api/widget/dialogs", params={"assistant_id": 10_000 + number, "guest_id": "a" * 24}).status_code
+                for number in range(40)]
+    assert statuses[:15] == [404] * 15 and statuses[-10:] == [429] * 10
+
+
+def test_a_page_that_may_ask_may_read_that_its_streams_are_too_many(limited):
+    shop = limited.shop(allowed_domains=["shop.example"])
+    visitor = shop.visitor()
+    streams = [visitor.follow() for _ in range(5)]
+    for stream in streams:
+        stream.opening()
+    # A browser takes an answer that it may not read for a failure, and gives the stream up.
+    with limited.http.stream("GET", f"{visitor.path}/events", params=visitor.query,
+                             headers={"Origin": "https://shop.example", "Accept": "text/event-stream"}) as sixth:
+        assert sixth.status_code == 200 and sixth.headers["content-type"].startswith("text/event-stream")
+        assert sixth.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert "Origin" in sixth.headers["Vary"] and sixth.headers["X-Content-Type-Options"] == "nosniff"
+        assert "overload" in sixth.read().decode()

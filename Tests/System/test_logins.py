@@ -1,5 +1,6 @@
 """Guessing passwords: delayed, and never a way to keep somebody else out."""
 
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -134,3 +135,66 @@ def test_a_hash_of_yesterdays_strength_becomes_todays_at_the_next_login(guarded)
     assert guarded.database.value(kept).startswith("scrypt$15$8$1$")
     assert log_in(guarded, person.email, person.password, "203.0.113.10").status_code == 200
     assert panel_cookie(person)
+
+
+# Found by a reviewer, each of them once open
+
+def test_a_login_that_waited_is_checked_against_the_password_of_the_moment(guarded):
+    """The line may take seconds, in which the password is changed because somebody else knows it."""
+    person, thief = guarded.shop().operator, "198.51.100.60"
+    with ThreadPoolExecutor(8) as aside:
+        filling = [aside.submit(log_in, guarded, person.email, f"wrong guess {n}", thief) for n in range(6)]
+        time.sleep(1.5)
+        waiting = aside.submit(log_in, guarded, person.email, person.password, thief)
+        time.sleep(0.5)
+        changed = httpx.post(f"{guarded.url}/api/auth/change-password", trust_env=False, timeout=60,
+                             headers={**person.credentials, "X-Forwarded-For": "203.0.113.60"},
+                             json={"old_password": person.password, "new_password": "another password entirely"})
+        assert changed.status_code == 204, changed.text
+        assert waiting.result().status_code == 401
+        assert {each.result().status_code for each in filling} == {401}
+
+
+def test_a_flood_of_logins_from_many_addresses_keeps_out_nobody_who_was_here_before(guarded):
+    person = guarded.shop().operator
+    first = httpx.post(f"{guarded.url}/api/login", trust_env=False, timeout=60,
+                       headers={**PANEL, "X-Forwarded-For": "203.0.113.61"},
+                       json={"username": person.email, "password": person.password, "session": True})
+    device = next(said.split(";")[0] for said in first.headers.get_list("Set-Cookie") if said.startswith("replyx-device="))
+    stop = threading.Event()
+
+    def flood(n: int) -> None:
+        while not stop.is_set():
+            log_in(guarded, f"nobody-{uuid.uuid4().hex[:8]}@example.test", "wrong guess", f"2001:db8:{n:x}::1")
+
+    with ThreadPoolExecutor(60) as hands:
+        flooding = [hands.submit(flood, n) for n in range(60)]
+        try:
+            time.sleep(2)
+            answers = [log_in(guarded, person.email, person.password, "203.0.113.61", Cookie=device).status_code
+                       for _ in range(5)]
+        finally:
+            stop.set()
+        for each in flooding:
+            each.result()
+    assert answers == [200] * 5
+
+
+def test_a_line_cannot_be_multiplied_by_spelling(guarded):
+    person = guarded.shop().operator
+    spellings = [person.email.upper(), person.email, person.email.title(), person.email.swapcase()]
+    with ThreadPoolExecutor(12) as hands:
+        answers = list(hands.map(
+            lambda n: log_in(guarded, spellings[n % 4], "wrong guess", "198.51.100.62").status_code, range(12)))
+    assert 429 in answers
+
+
+def test_empty_links_from_an_office_keep_no_colleague_from_a_good_one(guarded):
+    shop, office = guarded.shop(), {"X-Forwarded-For": "198.51.100.63"}
+    invited = shop.operator.post("/api/invitations", {"email": f"new-{uuid.uuid4().hex[:8]}@example.test", "role": "operator"})
+    def accept(token: str) -> httpx.Response:
+        return httpx.post(f"{guarded.url}/api/invitations/accept", trust_env=False, timeout=60, headers=office,
+                          json={"token": token, "password": "a long password 12", "first_name": "Nina"})
+    statuses = [accept(f"rxl_{'x' * 43}").status_code for _ in range(12)]
+    assert statuses[0] == 410 and statuses[-1] == 429
+    assert accept(invited.json()["url"].split("#invitation=")[1]).status_code == 201

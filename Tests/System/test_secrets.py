@@ -91,3 +91,22 @@ def test_the_search_of_the_logs_finds_what_it_looks_for(tmp_path):
     finally:
         logscan._noted.clear()
         logscan._noted.update(before)
+
+
+def test_what_a_dropped_secret_had_sealed_is_missed_alone(make_server):
+    server = make_server()
+    shop = server.shop()
+    bots = []
+    for number, secrets in enumerate((SECRET, f"{ANOTHER},{SECRET}")):
+        server.environment["REPLYX_SECRETS"] = secrets
+        server.restart()
+        made = shop.operator.post("/api/bot-instances", {
+            "assistant_id": shop.assistant_id, "name": "Bot", "platform": "telegram",
+            "platform_token": f"880011223{number}:AA-platform-token-of-a-bot"})
+        bots.append(made.json()["id"])
+    shop.operator.post(f"/api/assistants/{shop.assistant_id}/identity-secret", {})
+    key = shop.operator.post("/api/api-keys", {"name": "Bridge", "bot_ids": bots}).json()["key"]
+    server.environment["REPLYX_SECRETS"] = ANOTHER
+    server.restart()
+    left = server.http.get("/api/bot/bots", headers={"Authorization": f"Bearer {key}"})
+    assert left.status_code == 200 and [bot["id"] for bot in left.json()["items"]] == bots[1:]

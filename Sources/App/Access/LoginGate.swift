@@ -2,24 +2,23 @@ import Crypto
 import Domain
 import FoundationEssentials
 import Hummingbird
+import Persistence
 import Realtime
-import Synchronization
 
 /// Delays guesses of passwords and locks nobody out. Guesses wait in lines, one for each account and address: what
 /// somebody does from elsewhere delays nobody. A browser that somebody has logged in from before has a line of its own,
 /// so that not even a colleague behind the same address can hold it up (OWASP, "Device cookies").
 final class LoginGate: Sendable {
-    /// Five guesses are free; from then on one every two seconds, and none waits longer than ten.
+    /// Five guesses are free; from then on one every two seconds, and none waits longer than six: with the line at the
+    /// check itself it must be answered before a proxy gives up.
     private static let rate = Rate(count: 5, per: .seconds(10))
-    private static let longestWait = Duration.seconds(10)
-    /// Guesses of one address that are being checked at once: each takes its time on the one thread for that.
-    private static let atOnce = 4
+    private static let longestWait = Duration.seconds(6)
     private static let devicePrefix = "rxd_"
 
     private let rates: RateLimiter
     private let isOn: Bool
     private let deviceKeys: [SymmetricKey]
-    private let checking = Mutex<[String: Int]>([:])
+    private let line = PasswordLine()
 
     init(rates: RateLimiter, isOn: Bool, secrets: [String]) {
         self.rates = rates
@@ -29,15 +28,18 @@ final class LoginGate: Sendable {
 
     /// Runs a check of a password when its turn has come.
     /// - Parameters:
-    ///   - account: the address that somebody tries to log in with, whether there is such an operator or not.
+    ///   - account: whose password it would be, by one name however it was spelt.
     ///   - device: what the browser was given when somebody logged in from it.
+    ///   - isKnown: for somebody who is logged in.
     /// - Returns: what the check returns; after `true` the line is empty.
     /// - Throws: 429 with `login_delayed` where the line is too long.
     func guess(
-        _ account: String, device: String?, _ context: ChatContext, _ check: () async throws -> Bool
+        _ account: String, device: String?, _ context: ChatContext, isKnown: Bool = false,
+        _ check: () async throws -> Bool
     ) async throws -> Bool {
         let account = account.lowercased()
-        let who = device.flatMap { self.known($0, by: account) } ?? "address:\(context.network)"
+        let browser = device.flatMap { known($0, by: account) }
+        let who = browser ?? "address:\(context.network)"
         let key = LimitKey(.passwords, of: "\(who) \(account)")
         if isOn {
             switch await rates.take([Charge(key: key, rate: Self.rate, maximumWait: Self.longestWait)]) {
@@ -46,25 +48,13 @@ final class LoginGate: Sendable {
                 throw Problem.rateLimited(after, standing, code: "login_delayed")
             }
         }
-        guard begin(who) else { throw Problem.rateLimited(.seconds(1), nil, code: "login_delayed") }
-        defer { end(who) }
+        guard await line.enter(isKnown ? account : who, isKnown: isKnown || browser != nil) else {
+            throw Problem.rateLimited(.seconds(1), nil, code: "login_delayed")
+        }
+        defer { line.leave() }
         let isRight = try await check()
         if isRight && isOn { await rates.clear(key) }
         return isRight
-    }
-
-    private func begin(_ who: String) -> Bool {
-        checking.withLock { checking in
-            guard checking[who, default: 0] < Self.atOnce else { return false }
-            checking[who, default: 0] += 1
-            return true
-        }
-    }
-
-    private func end(_ who: String) {
-        checking.withLock { checking in
-            checking[who] = checking[who].flatMap { $0 > 1 ? $0 - 1 : nil }
-        }
     }
 
     // MARK: Devices
@@ -88,4 +78,9 @@ final class LoginGate: Sendable {
     private func proof(_ id: [UInt8], _ account: String, _ key: SymmetricKey) -> [UInt8] {
         Array(HMAC<SHA256>.authenticationCode(for: Data(id + Array(account.utf8)), using: key))
     }
+}
+
+extension AccountStore.Credentials {
+    /// One name for the account, however the address was spelt.
+    var gateName: String { "operator:\(operatorID)" }
 }

@@ -19,15 +19,21 @@ struct OperatorSessions: Sendable {
 
     // MARK: Beginning
 
-    func beginProgram(for caller: Operator) async throws -> Granted {
-        let id = try await store.begin(.program, of: caller.id, tokenHash: nil)
+    /// - Parameter hash: what the shown password was checked against.
+    /// - Returns: `nil` where that is no longer the operator's password.
+    func beginProgram(for caller: Operator, checkedAgainst hash: String) async throws -> Granted? {
+        guard let id = try await store.begin(.program, of: caller.id, tokenHash: nil, checkedAgainst: hash) else {
+            return nil
+        }
         return try await grant(caller, session: id, rotation: 0)
     }
 
-    /// - Returns: the value of `Set-Cookie`.
-    func beginPanel(for caller: Operator) async throws -> String {
+    /// - Returns: the value of `Set-Cookie`, or `nil` as above.
+    func beginPanel(for caller: Operator, checkedAgainst hash: String) async throws -> String? {
         let token = OpaqueToken.mint(PanelCookie.prefix)
-        _ = try await store.begin(.panel, of: caller.id, tokenHash: token.hash)
+        guard
+            try await store.begin(.panel, of: caller.id, tokenHash: token.hash, checkedAgainst: hash) != nil
+        else { return nil }
         return cookie.setting(token)
     }
 

@@ -44,10 +44,9 @@ struct Origins: Sendable {
     static func ancestors(_ domains: [String]) -> String {
         var sources = ["'self'"]
         for rule in domains.compactMap({ HostRule($0) }) {
-            for scheme in ["https", "http"] {
-                sources.append("\(scheme)://\(rule.host):*")
-                if !rule.isAddress { sources.append("\(scheme)://*.\(rule.host):*") }
-            }
+            // `http` is for `https` too (section 6.7.2.8, "scheme-part matches").
+            sources.append("http://\(rule.host):*")
+            if !rule.isAddress { sources.append("http://*.\(rule.host):*") }
         }
         return sources.joined(separator: " ")
     }

@@ -1,4 +1,5 @@
 import CLibcrypto
+import Domain
 import NIOPosix
 import Synchronization
 
@@ -83,11 +84,6 @@ struct Passwords: Sendable {
 }
 
 extension [UInt8] {
-    var hexadecimal: String {
-        let digits = [UInt8]("0123456789abcdef".utf8)
-        return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
-
     init?(hexadecimal text: some StringProtocol) {
         let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
         guard digits.count.isMultiple(of: 2), digits.allSatisfy({ $0 != nil }) else { return nil }

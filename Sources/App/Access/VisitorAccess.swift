@@ -10,6 +10,7 @@ struct VisitorAccess: Sendable {
     let assistants: AssistantStore
     let origins: Origins
     let box: SecretBox
+    let limits: Limits
 
     /// - Throws: 401; 403 for a page that is none of the assistant's, a blocked visitor, or where nobody is let in by
     ///   the number; 404 for a number that is no assistant's; 422 for a guest id that cannot be one.
@@ -53,8 +54,12 @@ struct VisitorAccess: Sendable {
     /// Asks the database, or what it said seconds ago, and the browser's word for the page.
     @discardableResult
     func confirm(_ pass: VisitorPass, _ request: Request, _ context: ChatContext) async throws -> Assistant {
+        // Guessed numbers would each ask the database.
+        if !directory.remembers(pass.assistantID) { try await limits.lookUp(context) }
         // The page first: one that may ask may also read why its visitor is refused.
-        try await admit(pass) { try origins.confirm(request, for: $0, context) }
+        let assistant = try await admit(pass) { try origins.confirm(request, for: $0, context) }
+        try await limits.request(of: pass, context)
+        return assistant
     }
 
     private func admit(
@@ -97,8 +102,8 @@ struct VisitorAccess: Sendable {
     func identity(_ request: Request, at assistant: Assistant) async throws -> Visitor? {
         guard let token = request.headers[.identity] else { return nil }
         guard let sealed = try await assistants.identitySecret(of: assistant.id),
-            let identity = await IdentityToken.verified(
-                token, secret: try box.open(sealed, for: .identity(assistant.id)))
+            let secret = try? box.open(sealed, for: .identity(assistant.id)),
+            let identity = await IdentityToken.verified(token, secret: secret)
         else {
             throw Problem(
                 .unauthorized, "identity_invalid", "X-Identity is not signed for this assistant, or is too old.")

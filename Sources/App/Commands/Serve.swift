@@ -1,5 +1,6 @@
 import ArgumentParser
 import CoreMetrics
+import Domain
 import Glibc
 import Logging
 import NIOCore

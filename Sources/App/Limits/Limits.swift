@@ -21,10 +21,17 @@ struct Limits: Sendable {
             .visitorMessages, .addressMessages, caller.subject, context.network, settings.visitorMessages)
     }
 
-    /// Whatever else a visitor asks for.
-    func request(of caller: VisitorCaller, _ context: ChatContext) async throws {
+    /// Whatever a visitor asks for, streams and messages too.
+    func request(of pass: VisitorPass, _ context: ChatContext) async throws {
+        guard let guest = pass.guest else { return try await lookUp(context) }
         _ = try await both(
-            .visitorRequests, .addressRequests, caller.subject, context.network, settings.visitorRequests)
+            .visitorRequests, .addressRequests, pass.subject(guest), context.network, settings.visitorRequests)
+    }
+
+    /// Somebody asks for what is not remembered here.
+    func lookUp(_ context: ChatContext) async throws {
+        let count = settings.visitorRequests * settings.addressFactor
+        _ = try await take([charge(.addressRequests, context.network, count)])
     }
 
     func newDialog(_ context: ChatContext) async throws -> Receipt {

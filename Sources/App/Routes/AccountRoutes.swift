@@ -91,42 +91,70 @@ struct AccountRoutes {
             password.utf8.count <= NewPassword.limit
         else { throw Problem.invalid("username", "An address and a password are needed.") }
         let wrong = Problem(.unauthorized, "login_wrong", "The address or the password is wrong.")
-        let known = username.utf8.contains(0) ? nil : try await accounts.credentials(email: username)
-        let isRight = try await gate.guess(username, device: sessions.cookie.device(in: request), context) {
-            guard let known else {
+        let named = try await known(username)
+        // Read again when its turn has come: the password may have been changed while this one waited.
+        var checked: AccountStore.Credentials?
+        let isRight = try await gate.guess(
+            named?.gateName ?? username, device: sessions.cookie.device(in: request), context
+        ) {
+            checked = try await known(username)
+            guard let checked else {
                 try await passwords.pretend(password)
                 return false
             }
-            return try await passwords.verify(password, against: known.passwordHash)
-        }
-        guard let known, known.isActive, let caller = try await accounts.activeOperator(known.operatorID) else {
-            throw wrong
+            return try await passwords.verify(password, against: checked.passwordHash)
         }
         guard isRight else {
-            try await record("login_wrong", by: .anonymous, caller, context)
+            recordWrong(checked, context)
             throw wrong
         }
-        if Passwords.isOutdated(known.passwordHash) {
+        guard let checked, checked.isActive, let caller = try await accounts.activeOperator(checked.operatorID),
+            let response = try await begin(login, for: caller, checked)
+        else { throw wrong }
+        try await accounts.record(event("login", by: .operator(caller.id), checked, context))
+        if Passwords.isOutdated(checked.passwordHash) {
             try await accounts.replacePasswordHash(
-                known.passwordHash, with: try await passwords.hash(password), of: caller.id)
+                checked.passwordHash, with: try await passwords.hash(password), of: caller.id)
         }
-        try await record("login", by: .operator(caller.id), caller, context)
-        guard login.session == true else {
-            return .json(Granted(try await sessions.beginProgram(for: caller)))
-        }
-        var response = Response.json(Me(caller))
-        response.headers[.setCookie] = try await sessions.beginPanel(for: caller)
-        response.headers[values: .setCookie].append(sessions.cookie.settingDevice(gate.newDevice(for: username)))
         return response
     }
 
-    private func record(
-        _ action: String, by actor: SecurityEvent.Actor, _ person: Operator, _ context: ChatContext
-    ) async throws {
-        try await accounts.record(
-            SecurityEvent(
-                account: person.accountID, actor: actor, action: action, subject: "operator:\(person.id)",
-                address: context.address))
+    private func known(_ username: String) async throws -> AccountStore.Credentials? {
+        username.utf8.contains(0) ? nil : try await accounts.credentials(email: username)
+    }
+
+    private func begin(
+        _ login: Login, for caller: Operator, _ checked: AccountStore.Credentials
+    ) async throws -> Response? {
+        guard login.session == true else {
+            return try await sessions.beginProgram(for: caller, checkedAgainst: checked.passwordHash).map {
+                .json(Granted($0))
+            }
+        }
+        guard let cookie = try await sessions.beginPanel(for: caller, checkedAgainst: checked.passwordHash) else {
+            return nil
+        }
+        var response = Response.json(Me(caller))
+        response.headers[.setCookie] = cookie
+        response.headers[values: .setCookie].append(
+            sessions.cookie.settingDevice(gate.newDevice(for: checked.gateName)))
+        return response
+    }
+
+    private func event(
+        _ action: String, by actor: SecurityEvent.Actor, _ person: AccountStore.Credentials, _ context: ChatContext
+    ) -> SecurityEvent {
+        SecurityEvent(
+            account: person.accountID, actor: actor, action: action, subject: "operator:\(person.operatorID)",
+            address: context.address)
+    }
+
+    /// Not structured, on purpose: the time of the answer must not tell whether there was somebody to record it of.
+    /// No more of these than there are checks of passwords, which take longer.
+    private func recordWrong(_ person: AccountStore.Credentials?, _ context: ChatContext) {
+        guard let person else { return }
+        let event = event("login_wrong", by: .anonymous, person, context)
+        Task { [accounts] in try await accounts.record(event) }
     }
 
     private struct Refresh: Decodable {

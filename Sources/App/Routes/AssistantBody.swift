@@ -86,12 +86,19 @@ struct AssistantFields: StrictBody, Sendable {
 
     private static func domains(_ texts: [String]) throws -> [String] {
         guard texts.count <= 100 else { throw Problem.invalid("allowed_domains", "At most 100 domains.") }
-        return try texts.map { text in
-            guard let rule = HostRule(text) else {
+        var hosts: [String] = []
+        for text in texts {
+            // One label alone is a whole top level, but for this machine's own.
+            guard let rule = HostRule(text), rule.host.contains(".") || rule.host == "localhost" else {
                 throw Problem.invalid("allowed_domains", "Host names only, without scheme, port or path.")
             }
-            return rule.host
+            if !hosts.contains(rule.host) { hosts.append(rule.host) }
         }
+        // They stand in every site token and in a header of every frame.
+        guard hosts.reduce(0, { $0 + $1.utf8.count }) <= 2000 else {
+            throw Problem.invalid("allowed_domains", "At most 2000 characters together.")
+        }
+        return hosts
     }
 
     private static func url(_ text: String, _ field: String) throws -> String {

@@ -29,7 +29,12 @@ struct AssistantRoutes {
     @Sendable func create(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.operatorCaller(request, atLeast: .admin)
         let profile = try await request.strictJSON(AssistantFields.self).newProfile()
-        return .json(AssistantBody(try await assistants.create(profile, in: caller.accountID)), status: .created)
+        let assistant = try await assistants.create(profile, in: caller.accountID) { id in
+            SecurityEvent(
+                account: caller.accountID, actor: .operator(caller.id), action: "assistant_created",
+                subject: "assistant:\(id)", address: context.address)
+        }
+        return .json(AssistantBody(assistant), status: .created)
     }
 
     @Sendable func change(_ request: Request, context: ChatContext) async throws -> Response {

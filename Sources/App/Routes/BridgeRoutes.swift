@@ -2,6 +2,7 @@ import Domain
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
+import Logging
 import Persistence
 
 /// What a bridge asks about its bots.
@@ -30,10 +31,15 @@ struct BridgeRoutes {
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
         let key = try await access.bridge(request)
-        let items = try await bots.bots(of: key).map { bot, token in
-            Body(
+        let items = try await bots.bots(of: key).compactMap { bot, sealed -> Body? in
+            guard let token = try? box.open(sealed, for: .platformToken(bot.accountID)) else {
+                // A secret was dropped too early; the other bots go on.
+                context.logger.error("A platform token cannot be opened", metadata: ["bot": "\(bot.id)"])
+                return nil
+            }
+            return Body(
                 id: bot.id, assistantID: bot.assistantID, name: bot.name, platform: bot.platform,
-                platformToken: try box.open(token, for: .platformToken(bot.accountID)))
+                platformToken: token)
         }
         return .json(List(items: items))
     }

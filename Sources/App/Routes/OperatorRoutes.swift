@@ -133,17 +133,27 @@ struct OperatorRoutes {
     }
 
     @Sendable func accept(_ request: Request, context: ChatContext) async throws -> Response {
-        try await limits.attempt(context)
         let body = try await request.json(Acceptance.self)
         let password = try NewPassword(body.password)
         let firstName = try Name.text(optional: body.firstName, field: "first_name")
-        guard let token = body.token.flatMap({ OpaqueToken($0, prefix: Self.linkPrefix) }) else {
-            throw OperatorStore.Refused.linkOver
-        }
+        let token = try await link(body.token, for: .invitation, context)
         let person = try await operators.accept(
             tokenHash: token.hash, firstName: firstName, passwordHash: try await passwords.hash(password.text),
             from: context.address)
         return .json(Person(.init(person: person, isActive: true)), status: .created)
+    }
+
+    /// Only who comes without a good link is counted: the others behind their address come in.
+    private func link(
+        _ text: String?, for purpose: OperatorStore.LinkPurpose, _ context: ChatContext
+    ) async throws -> OpaqueToken {
+        guard let token = text.flatMap({ OpaqueToken($0, prefix: Self.linkPrefix) }),
+            try await operators.isGood(purpose, tokenHash: token.hash)
+        else {
+            try await limits.attempt(context)
+            throw OperatorStore.Refused.linkOver
+        }
+        return token
     }
 
     // MARK: Passwords
@@ -167,7 +177,7 @@ struct OperatorRoutes {
             let known = try await accounts.credentials(email: session.caller.email),
             // Whoever found a panel open may guess no faster than at the door.
             try await gate.guess(
-                session.caller.email, device: nil, context,
+                known.gateName, device: nil, context, isKnown: true,
                 { try await passwords.verify(old, against: known.passwordHash) })
         else { throw Problem(.forbidden, "password_wrong", "The old password is wrong.") }
         try await operators.setPassword(
@@ -183,12 +193,9 @@ struct OperatorRoutes {
 
     /// With the one-time link that whoever runs the server made (`replyx operator reset`).
     @Sendable func resetPassword(_ request: Request, context: ChatContext) async throws -> Response {
-        try await limits.attempt(context)
         let body = try await request.json(Reset.self)
         let password = try NewPassword(body.password)
-        guard let token = body.token.flatMap({ OpaqueToken($0, prefix: Self.linkPrefix) }) else {
-            throw OperatorStore.Refused.linkOver
-        }
+        let token = try await link(body.token, for: .reset, context)
         try await operators.reset(
             tokenHash: token.hash, passwordHash: try await passwords.hash(password.text), from: context.address)
         return Response(status: .noContent)

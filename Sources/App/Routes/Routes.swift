@@ -67,7 +67,7 @@ struct Routes {
                 door: door, access: access, limits: limits, dialogs: dialogs, messages: messages, writer: writer
             ).add(to: api)
         }
-        TypingRoutes(access: access, limits: limits, dialogs: dialogs, sink: sink).add(to: api)
+        TypingRoutes(access: access, dialogs: dialogs, sink: sink).add(to: api)
         StreamRoutes(access: access, limits: limits, dialogs: dialogs, hub: hub, poll: poll).add(to: api)
         let openAPI = try? String(contentsOfFile: settings.openAPIFile, encoding: .utf8)
         router.get("openapi.yaml") { _, _ in

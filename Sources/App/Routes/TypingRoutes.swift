@@ -7,7 +7,6 @@ import Persistence
 /// That somebody is writing, told to those who follow the dialog or the account at this moment.
 struct TypingRoutes {
     let access: Access
-    let limits: Limits
     let dialogs: DialogStore
     let sink: any EphemeralSink
 
@@ -22,7 +21,6 @@ struct TypingRoutes {
 
     private func visitorTypes(_ request: Request, context: ChatContext, at door: VisitorDoor) async throws -> Response {
         let caller = try await access.visitors.caller(request, at: door, context)
-        try await limits.request(of: caller, context)
         let id: Dialog.ID = try context.id("id")
         let isTyping = try await request.json(Body.self).value()
         guard try await dialogs.find(id, of: caller.guest) != nil else { throw Problem.notFound }

@@ -27,7 +27,6 @@ struct VisitorRoutes {
         let given = try access.visitors.guestSecret(request)
         let secret = given ?? .mint()
         let caller = try await access.visitors.caller(request, at: door, as: secret, context)
-        try await limits.request(of: caller, context)
         let identity = try await access.visitors.identity(request, at: caller.assistant)
         let opened = try await self.opened(for: caller, isKnown: given != nil, context)
         if let identity, identity != opened.dialog.visitor {
@@ -57,7 +56,6 @@ struct VisitorRoutes {
 
     @Sendable func list(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.visitors.caller(request, at: door, context)
-        try await limits.request(of: caller, context)
         let limit = try request.number("limit", in: 1...100, default: 50)
         let found = try await dialogs.list(of: caller.guest, limit: limit + 1)
         var body = JSONObject()
@@ -89,7 +87,6 @@ struct VisitorRoutes {
 
     @Sendable func history(_ request: Request, context: ChatContext) async throws -> Response {
         let caller = try await access.visitors.caller(request, at: door, context)
-        try await limits.request(of: caller, context)
         let id: Dialog.ID = try context.id("id")
         let page = try await messages.page(
             of: id, for: .visitor(caller.guest), try request.messageWindow(),
@@ -118,6 +115,7 @@ struct VisitorRoutes {
             await limits.giveBack(receipt)
             throw refusal
         }
+        if posted.isReplay { await limits.giveBack(receipt) }
         var answer = JSONObject()
         answer.add("user_message", posted.message)
         // The answer comes by the stream; the field stands for clients of the system this one replaces.

@@ -31,7 +31,7 @@ struct StreamResponder: Sendable {
                 return .stream(head, plan)
             }
             if response.status == .serviceUnavailable || response.status == .tooManyRequests {
-                response = goodbye(response.headers[.requestID])
+                response = goodbye(inPlaceOf: response)
             }
             return try await Self.whole(response)
         } catch {
@@ -42,9 +42,12 @@ struct StreamResponder: Sendable {
         }
     }
 
-    private func goodbye(_ requestID: String?) -> Response {
+    /// With what the router said to the browser: a page that may not read it would take it for a failure.
+    private func goodbye(inPlaceOf refused: Response) -> Response {
         var response = Response.goodbye(.overload, retryMilliseconds: hub.retry(after: .overload))
-        response.headers[.requestID] = requestID
+        for field in refused.headers where response.headers[field.name] == nil && field.name != .contentLength {
+            response.headers.append(field)
+        }
         return response
     }
 

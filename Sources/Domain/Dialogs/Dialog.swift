@@ -61,23 +61,6 @@ extension Visitor: JSONWritable {
     }
 }
 
-/// Who speaks for the account in a dialog. The machine that moves it belongs to the handoff itself; here is what
-/// every answer tells of it.
-package struct Handoff: Sendable, Equatable {
-    package enum Status: String, JSONWritable, Sendable, CaseIterable {
-        case none, requested, active, released, cancelled
-    }
-
-    package var status: Status
-    /// Raised by every transition; an assistant's message names the one it was begun in.
-    package var epoch: Int64
-
-    package init(status: Status, epoch: Int64) {
-        self.status = status
-        self.epoch = epoch
-    }
-}
-
 extension Dialog: JSONWritable {
     package func write(to json: inout String) {
         json += object().finished()
@@ -97,14 +80,5 @@ extension Dialog: JSONWritable {
         object.add("updated_at", updatedAt)
         object.add("closed_at", closedAt)
         return object
-    }
-}
-
-extension Handoff: JSONWritable {
-    package func write(to json: inout String) {
-        var object = JSONObject()
-        object.add("status", status)
-        object.add("epoch", epoch)
-        json += object.finished()
     }
 }

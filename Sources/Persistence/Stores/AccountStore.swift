@@ -5,6 +5,7 @@ package struct AccountStore: Sendable {
     /// An operator as a login needs one.
     package struct Credentials: Sendable {
         package let operatorID: Operator.ID
+        package let accountID: Account.ID
         package let passwordHash: String
         package let isActive: Bool
     }
@@ -48,7 +49,9 @@ package struct AccountStore: Sendable {
     package func credentials(email: String) async throws -> Credentials? {
         try await pool.perform { connection in
             try connection.run(.credentials, email).first.map {
-                Credentials(operatorID: try $0.get(0), passwordHash: try $0.get(1), isActive: try $0.get(2))
+                Credentials(
+                    operatorID: try $0.get(0), accountID: try $0.get(3), passwordHash: try $0.get(1),
+                    isActive: try $0.get(2))
             }
         }
     }
@@ -105,7 +108,8 @@ extension Statement {
         """)
 
     fileprivate static let credentials = Statement(
-        "operators.credentials", "SELECT id, password_hash, is_active FROM operators WHERE lower(email) = lower($1)")
+        "operators.credentials",
+        "SELECT id, password_hash, is_active, account_id FROM operators WHERE lower(email) = lower($1)")
 
     fileprivate static let activeOperator = Statement(
         "operators.active",

@@ -8,14 +8,20 @@ package struct AssistantStore: Sendable {
         self.pool = pool
     }
 
-    package func create(_ profile: Assistant.Profile, in account: Account.ID) async throws -> Assistant {
-        try await pool.perform { connection in
+    /// - Parameter event: what is recorded of it, by its id; `nil` where nobody did it.
+    package func create(
+        _ profile: Assistant.Profile, in account: Account.ID,
+        recording event: (@Sendable (Assistant.ID) -> SecurityEvent)? = nil
+    ) async throws -> Assistant {
+        try await pool.transaction { connection in
             let rows = try connection.run(
                 .insert, account, profile.name, profile.aiModel, profile.answerer.rawValue, profile.systemPrompt,
                 profile.locale.rawValue, profile.isActive, profile.guestAccess, profile.allowedDomains,
                 profile.operatorName, profile.businessName, profile.avatarURL, profile.widgetTheme,
                 profile.widgetSettings, profile.dailyAnswers)
-            return try Assistant(row: rows[0])
+            let assistant = try Assistant(row: rows[0])
+            try event?(assistant.id).record(on: connection)
+            return assistant
         }
     }
 

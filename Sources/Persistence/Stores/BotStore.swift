@@ -117,6 +117,11 @@ private let columns = """
     id, account_id, assistant_id, name, platform, is_active, (extract(epoch FROM created_at) * 1000000)::bigint
     """
 
+/// A bot is only as good as its assistant.
+private let isServed = """
+    EXISTS (SELECT FROM assistants a WHERE a.id = assistant_id AND a.is_active AND a.deleted_at IS NULL)
+    """
+
 extension Statement {
     fileprivate static let list = Statement(
         "bots.list",
@@ -155,14 +160,15 @@ extension Statement {
         "bots.of_key",
         """
         SELECT \(columns), platform_token FROM bot_instances
-        WHERE id = ANY ($1::bigint[]) AND account_id = $2 AND is_active AND deleted_at IS NULL ORDER BY id
+        WHERE id = ANY ($1::bigint[]) AND account_id = $2 AND is_active AND deleted_at IS NULL AND \(isServed)
+        ORDER BY id
         """)
 
     fileprivate static let lockLease = Statement(
         "bots.lock_lease",
         """
         SELECT lease_until IS NULL OR lease_until <= clock_timestamp(), lease_holder FROM bot_instances
-        WHERE id = $1 AND account_id = $2 AND is_active AND deleted_at IS NULL
+        WHERE id = $1 AND account_id = $2 AND is_active AND deleted_at IS NULL AND \(isServed)
         FOR NO KEY UPDATE
         """)
 

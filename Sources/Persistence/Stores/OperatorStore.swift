@@ -81,11 +81,12 @@ package struct OperatorStore: Sendable {
             }
             let row = try connection.run(
                 .change, id, change.firstName ?? old.person.firstName, role.rawValue, isActive)[0]
-            if endsSessions {
-                _ = try connection.run(.endSessions, id, String?.none)
+            if endsSessions { _ = try connection.run(.endSessions, id, String?.none) }
+            if endsSessions || isActive != old.isActive {
                 try SecurityEvent(
                     account: actor.accountID, actor: .operator(actor.id),
-                    action: isActive ? "role_changed" : "deactivated", subject: "operator:\(id)", address: address
+                    action: !isActive ? "deactivated" : old.isActive ? "role_changed" : "reactivated",
+                    subject: "operator:\(id)", address: address
                 ).record(on: connection)
             }
             return try Colleague(row: row)
@@ -126,6 +127,15 @@ package struct OperatorStore: Sendable {
                 address: address
             ).record(on: connection)
         }
+    }
+
+    /// Whether a link could be used now. That it still can is decided when it is.
+    package func isGood(_ purpose: LinkPurpose, tokenHash: [UInt8]) async throws -> Bool {
+        try await pool.perform { try !$0.run(.findLink, tokenHash, purpose.rawValue).isEmpty }
+    }
+
+    package enum LinkPurpose: String, Sendable {
+        case invitation, reset
     }
 
     /// - Throws: ``Refused/linkOver``, ``Refused/emailTaken``.
@@ -236,6 +246,13 @@ extension Statement {
         SELECT $2, account_id, 'reset', id, now() + make_interval(secs => $3::bigint)
         FROM operators WHERE lower(email) = lower($1) AND is_active
         RETURNING 1
+        """)
+
+    fileprivate static let findLink = Statement(
+        "links.find",
+        """
+        SELECT 1 FROM one_time_links
+        WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > clock_timestamp()
         """)
 
     /// The update is the use: of two who come at once, one finds nothing.

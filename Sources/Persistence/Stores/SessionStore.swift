@@ -22,9 +22,15 @@ package struct SessionStore: Sendable {
     // MARK: Beginning
 
     /// - Parameter tokenHash: SHA-256 of the cookie, for a panel.
-    package func begin(_ kind: Session.Kind, of operatorID: Operator.ID, tokenHash: [UInt8]?) async throws -> UUID {
+    /// - Parameter passwordHash: what the shown password was checked against; `nil` for a login without one.
+    /// - Returns: `nil` where the password was changed or the operator was switched off meanwhile.
+    package func begin(
+        _ kind: Session.Kind, of operatorID: Operator.ID, tokenHash: [UInt8]?, checkedAgainst passwordHash: String?
+    ) async throws -> UUID? {
         try await pool.perform { connection in
-            try connection.run(.begin, operatorID, kind.rawValue, tokenHash, kind.lifetime.components.seconds)[0].get(0)
+            try connection.run(
+                .begin, operatorID, kind.rawValue, tokenHash, kind.lifetime.components.seconds, passwordHash
+            ).first?.get(0)
         }
     }
 
@@ -104,11 +110,14 @@ private let columns = """
 private let on = "s.revoked_at IS NULL AND s.expires_at > now() AND o.is_active"
 
 extension Statement {
+    /// The share lock: a new password is either seen here, or finds the session and ends it.
     fileprivate static let begin = Statement(
         "sessions.begin",
         """
         INSERT INTO sessions (operator_id, kind, token_hash, expires_at)
-        VALUES ($1, $2, $3, now() + make_interval(secs => $4::bigint))
+        SELECT id, $2, $3::bytea, now() + make_interval(secs => $4::bigint) FROM operators
+        WHERE id = $1 AND is_active AND password_hash = coalesce($5, password_hash)
+        FOR SHARE
         RETURNING id
         """)
 

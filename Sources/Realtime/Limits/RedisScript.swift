@@ -1,4 +1,5 @@
 import Crypto
+import Domain
 import FoundationEssentials
 
 /// A script that Redis runs as one step. It returns an array of integers.
@@ -9,8 +10,7 @@ struct RedisScript: Sendable {
 
     init(_ text: String) {
         self.text = text
-        digest = Insecure.SHA1.hash(data: Data(text.utf8))
-            .map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        digest = Insecure.SHA1.hash(data: Data(text.utf8)).hexadecimal
     }
 
     /// - Parameter whole: with the text, which Redis keeps then.
