@@ -79,7 +79,7 @@ final class PasswordLine: Sendable {
             }
             guard !isFree else { return continuation.resume(returning: true) }
             let sentAway = join(who, isKnown, Waiter(since: .now, continuation: continuation))
-            sentAway.forEach { $0.continuation.resume(returning: false) }
+            for waiter in sentAway { waiter.continuation.resume(returning: false) }
             // It may have become free between the two.
             takeTurn()
         }
@@ -126,7 +126,7 @@ final class PasswordLine: Sendable {
             }
             return (nil, late)
         }
-        late.forEach { $0.continuation.resume(returning: false) }
+        for waiter in late { waiter.continuation.resume(returning: false) }
         next?.continuation.resume(returning: true)
     }
 }
