@@ -46,3 +46,33 @@ package enum HandoffTable {
         }
     }
 }
+
+extension HandoffTable {
+    /// The table as docs/handoff.md has it; a test holds that page against it.
+    package static var markdown: String {
+        let statuses = Handoff.Status.allCases
+        var lines = [
+            "| command | who | " + statuses.map { "from `\($0.rawValue)`" }.joined(separator: " | ") + " |",
+            "|---|---|" + String(repeating: "---|", count: statuses.count),
+        ]
+        for command in HandoffCommand.Name.allCases {
+            let targets = statuses.map { target(of: command, from: $0).map { "→ `\($0.rawValue)`" } ?? "409" }
+            lines.append(
+                "| `\(command.rawValue)` | \(actors(of: command)) | " + targets.joined(separator: " | ") + " |")
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func actors(of command: HandoffCommand.Name) -> String {
+        func desk(_ role: Operator.Role) -> HandoffActor {
+            .operator(Desk(person: .init(id: .init(1), name: ""), role: role, isPresent: true, hasRoom: true))
+        }
+        let kinds: [(String, HandoffActor)] = [
+            ("visitor", .visitor), ("assistant", .assistant), ("detector", .detector), ("clock", .clock),
+            ("operator", desk(.operator)),
+        ]
+        var names = kinds.filter { mayTry(command, $0.1) }.map(\.0)
+        if !names.contains("operator") && mayTry(command, desk(.admin)) { names.append("admin") }
+        return names.joined(separator: ", ")
+    }
+}
